@@ -1,0 +1,116 @@
+//! Atomics, from one place.
+//!
+//! Everything shared between processes is made of [`AtomicU32`]: 32-bit atomics
+//! exist on every processor this project runs on, and the same bytes then serve
+//! a 32-bit and a 64-bit process at once. Under `--cfg robot_ipc_loom` the same
+//! names are the model checker's, and the protocols run unchanged on ordinary
+//! objects that the checker can watch.
+//!
+//! Each memory ordering stronger than `Relaxed` stands at a named [`Site`]. In a
+//! normal build [`Site::order`] is the identity and costs nothing. In a model
+//! one site at a time can be weakened, and a test shows that the checker then
+//! finds a broken execution: no ordering is stronger than it has to be without
+//! somebody knowing, and none can be dropped unnoticed.
+
+#[cfg(not(robot_ipc_loom))]
+pub use core::sync::atomic::{AtomicU32, Ordering, fence};
+#[cfg(robot_ipc_loom)]
+pub use loom::sync::atomic::{AtomicU32, Ordering, fence};
+
+/// A place in a protocol whose memory ordering (or whose very presence) matters.
+///
+/// The comment at each use says what must not move across it; the pairs are:
+///
+/// | this | synchronizes with |
+/// |---|---|
+/// | [`Publish`](Site::Publish) | [`Observe`](Site::Observe), [`ObserveToWrite`](Site::ObserveToWrite) |
+/// | [`ReleaseClaim`](Site::ReleaseClaim), [`Unpin`](Site::Unpin), [`Recover`](Site::Recover) | [`Claim`](Site::Claim), [`Pin`](Site::Pin) |
+/// | [`BusyFence`](Site::BusyFence) | [`ValidateFence`](Site::ValidateFence) |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(robot_ipc_loom, derive(Hash))]
+pub enum Site {
+    /// A writer takes a slot's owner word from 0.
+    Claim,
+    /// A writer looks whether the slot it claimed has become the latest.
+    Recheck,
+    /// A fence between marking a slot busy and changing its payload.
+    BusyFence,
+    /// A writer makes its slot the latest.
+    Publish,
+    /// A writer lets go of its slot.
+    ReleaseClaim,
+    /// A writer reads the latest version, to count on from it.
+    ObserveToWrite,
+    /// A reader learns which slot is the latest.
+    Observe,
+    /// A fence between copying a payload and looking at its stamp again.
+    ValidateFence,
+    /// A borrower sets its bit in a slot's owner word.
+    Pin,
+    /// A borrower looks whether the slot it pinned is still the latest.
+    PinRecheck,
+    /// A borrower clears its bit.
+    Unpin,
+    /// A reaper clears the marks of a dead participant.
+    Recover,
+}
+
+impl Site {
+    /// The ordering to use at this site: `ordering`, except in a model that
+    /// weakens exactly this one.
+    #[cfg(not(robot_ipc_loom))]
+    #[inline(always)]
+    #[must_use]
+    pub const fn order(self, ordering: Ordering) -> Ordering {
+        ordering
+    }
+
+    /// Whether the step at this site is carried out: always, except in a model
+    /// that leaves exactly this one out.
+    #[cfg(not(robot_ipc_loom))]
+    #[inline(always)]
+    #[must_use]
+    pub const fn present(self) -> bool {
+        true
+    }
+
+    /// See the other definition: under the model checker a site may be weakened.
+    #[cfg(robot_ipc_loom)]
+    #[must_use]
+    pub fn order(self, ordering: Ordering) -> Ordering {
+        if weakened::is(self) {
+            Ordering::Relaxed
+        } else {
+            ordering
+        }
+    }
+
+    /// See the other definition: under the model checker a step may be left out.
+    #[cfg(robot_ipc_loom)]
+    #[must_use]
+    pub fn present(self) -> bool {
+        !weakened::is(self)
+    }
+}
+
+/// Which site a model weakens. The checker runs every modelled thread on the
+/// thread that called it, so a thread-local of std reaches all of them.
+#[cfg(robot_ipc_loom)]
+pub mod weakened {
+    use super::Site;
+    extern crate std;
+    use core::cell::Cell;
+
+    std::thread_local! {
+        static WEAKENED: Cell<Option<Site>> = const { Cell::new(None) };
+    }
+
+    /// Weakens `site` (or none) in all models this thread runs from now on.
+    pub fn set(site: Option<Site>) {
+        WEAKENED.with(|cell| cell.set(site));
+    }
+
+    pub(super) fn is(site: Site) -> bool {
+        WEAKENED.with(|cell| cell.get() == Some(site))
+    }
+}

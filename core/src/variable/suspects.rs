@@ -1,0 +1,109 @@
+//! Who has been in the way for so long that it may be dead.
+
+use crate::participant::MAX_PARTICIPANTS;
+use crate::sync::Ordering::Relaxed;
+use crate::variable::MAX_SLOTS;
+
+// Not from `crate::sync`: this is one process's memory aid, not protocol. It
+// decides only when to ask, never what is done, so the model need not see it.
+use core::sync::atomic::AtomicU32;
+
+/// Marks that have not changed for so long are looked into.
+const PATIENCE_NS: u64 = 1_000_000;
+/// Times are kept in units of 2^18 ns (0.26 ms), in one word: it wraps after
+/// 13 days, when a suspect may be looked into too early or 13 days too late.
+const TIME_SHIFT: u32 = 18;
+
+/// One process's memory of the slots it had to pass over, shared by its threads.
+///
+/// Asking whether a holder lives costs some microseconds; asking once per
+/// millisecond and slot keeps that below notice, and asking at all keeps the
+/// dead from shrinking the rotation.
+#[derive(Debug)]
+pub struct Suspects {
+    slots: [Suspect; MAX_SLOTS as usize],
+}
+
+/// What was seen of a slot, and since when. Threads may mix these up; then a
+/// question is asked too early or late.
+#[derive(Debug)]
+struct Suspect {
+    marks: AtomicU32,
+    stamp: AtomicU32,
+    since: AtomicU32,
+}
+
+impl Suspects {
+    /// Nobody yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        const { assert!(MAX_PARTICIPANTS < 256) }
+        Suspects {
+            slots: [const {
+                Suspect {
+                    marks: AtomicU32::new(0),
+                    stamp: AtomicU32::new(0),
+                    since: AtomicU32::new(0),
+                }
+            }; MAX_SLOTS as usize],
+        }
+    }
+
+    /// Notes that `slot` was passed over for its `marks`, and says whether it is
+    /// time to ask for its holders. `stamp` tells two claims of one holder apart.
+    pub(super) fn pass(&self, slot: u32, marks: u32, stamp: u32, now_ns: u64) -> bool {
+        let Some(suspect) = self.slots.get(slot as usize) else {
+            return false;
+        };
+        let now = (now_ns >> TIME_SHIFT) as u32;
+        let known = suspect.marks.load(Relaxed) == marks && suspect.stamp.load(Relaxed) == stamp;
+        if !known {
+            suspect.marks.store(marks, Relaxed);
+            suspect.stamp.store(stamp, Relaxed);
+            suspect.since.store(now, Relaxed);
+            // The model has no time, and has to ask.
+            return cfg!(robot_ipc_loom);
+        }
+        let patience = (PATIENCE_NS >> TIME_SHIFT) as u32;
+        if now.wrapping_sub(suspect.since.load(Relaxed)) <= patience {
+            return cfg!(robot_ipc_loom);
+        }
+        suspect.since.store(now, Relaxed);
+        true
+    }
+}
+
+impl Default for Suspects {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(all(test, not(robot_ipc_loom)))]
+mod tests {
+    use super::*;
+
+    /// Against asking the kernel on every pass, and against never asking.
+    #[test]
+    fn only_what_stays_is_suspected_and_then_once_per_millisecond() {
+        let suspects = Suspects::new();
+        let millisecond = 1_000_000;
+        assert!(!suspects.pass(3, 1 << 24, 10, 0));
+        assert!(!suspects.pass(3, 1 << 24, 10, millisecond / 2));
+        assert!(suspects.pass(3, 1 << 24, 10, 2 * millisecond));
+        assert!(!suspects.pass(3, 1 << 24, 10, 2 * millisecond + 1));
+        assert!(
+            !suspects.pass(3, 1 << 24, 12, 9 * millisecond),
+            "another claim"
+        );
+        assert!(
+            !suspects.pass(3, 2 << 24, 12, 18 * millisecond),
+            "another holder"
+        );
+        assert!(suspects.pass(3, 2 << 24, 12, 20 * millisecond));
+        assert!(
+            !suspects.pass(62, 2 << 24, 12, 20 * millisecond),
+            "past the last slot"
+        );
+    }
+}

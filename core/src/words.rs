@@ -1,0 +1,211 @@
+//! Copying bytes that somebody else may be changing.
+//!
+//! A reader of a slot may find, after its copy, that a writer was faster, and
+//! throw the copy away. Until then both touch the same bytes at the same time.
+//! With plain loads and stores (or `memcpy`, or volatile) that is a data race,
+//! which the language gives no meaning to, and which has shown torn values on
+//! weakly ordered processors. Here every access is a relaxed atomic of one
+//! machine word: racing, but defined. Whether the copy is whole is then the
+//! protocol's business, through its stamp and fences.
+
+#![allow(unsafe_code)]
+#![allow(clippy::disallowed_types)] // payload words are never wider than a native load
+
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+#[cfg(not(target_pointer_width = "64"))]
+use core::sync::atomic::AtomicU32 as AtomicWord;
+#[cfg(target_pointer_width = "64")]
+use core::sync::atomic::AtomicU64 as AtomicWord;
+use core::sync::atomic::Ordering::Relaxed;
+
+#[cfg(not(target_pointer_width = "64"))]
+type Word = u32;
+#[cfg(target_pointer_width = "64")]
+type Word = u64;
+
+/// Bytes of one machine word.
+const WORD_SIZE: usize = size_of::<Word>();
+
+/// The alignment that payloads have, on every processor.
+pub const PAYLOAD_ALIGNMENT: usize = 64;
+
+/// A run of shared bytes that is only ever reached by whole atomic words.
+#[derive(Clone, Copy, Debug)]
+pub struct Words<'a> {
+    start: NonNull<AtomicWord>,
+    /// In words.
+    count: usize,
+    memory: PhantomData<&'a AtomicWord>,
+}
+
+// SAFETY: all access through `Words` is atomic.
+unsafe impl Send for Words<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Words<'_> {}
+
+impl<'a> Words<'a> {
+    /// The words of the `size` bytes at `start`.
+    ///
+    /// # Safety
+    /// - `start` is aligned to [`PAYLOAD_ALIGNMENT`] and `size` is a multiple of it;
+    /// - the bytes stay valid for reads and writes for `'a`;
+    /// - all who touch them during `'a` do so atomically, in words of the same
+    ///   size and alignment, or from outside this program.
+    #[must_use]
+    pub const unsafe fn new(start: NonNull<u8>, size: usize) -> Words<'a> {
+        Words {
+            start: start.cast(),
+            count: size / WORD_SIZE,
+            memory: PhantomData,
+        }
+    }
+
+    /// How many bytes there are.
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        self.count * WORD_SIZE
+    }
+
+    /// Where the bytes start.
+    #[must_use]
+    pub const fn as_ptr(&self) -> *mut u8 {
+        self.start.as_ptr().cast()
+    }
+
+    #[inline(always)]
+    fn words(&self) -> &'a [AtomicWord] {
+        // SAFETY: `new` was promised that many aligned words, valid for 'a and
+        // only touched atomically; a shared slice of atomics asks no more.
+        unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.count) }
+    }
+
+    /// Copies `bytes` to `offset`; what would not fit is left out (callers
+    /// have checked, and this never panics). Bytes around them keep their
+    /// values, which asks that nobody else writes here meanwhile.
+    #[inline]
+    pub fn copy_in(&self, offset: usize, bytes: &[u8]) {
+        let Some((words, lead)) = self.tail(offset) else {
+            return;
+        };
+        let mut words = words.iter();
+        let mut bytes = bytes;
+        if lead != 0 {
+            let (first, rest) = bytes.split_at(bytes.len().min(WORD_SIZE - lead));
+            if let Some(word) = words.next() {
+                merge(word, lead, first);
+            }
+            bytes = rest;
+        }
+        let (whole, last) = bytes.as_chunks::<WORD_SIZE>();
+        let whole_count = whole.len().min(words.as_slice().len());
+        for (word, bytes) in words.as_slice()[..whole_count].iter().zip(whole) {
+            word.store(Word::from_ne_bytes(*bytes), Relaxed);
+        }
+        if !last.is_empty() {
+            if let Some(word) = words.as_slice().get(whole_count) {
+                merge(word, 0, last);
+            }
+        }
+    }
+
+    /// Copies the bytes at `offset` out; what lies beyond the end is left as it
+    /// was (callers have checked, and this never panics).
+    #[inline]
+    pub fn copy_out(&self, offset: usize, bytes: &mut [u8]) {
+        let Some((words, lead)) = self.tail(offset) else {
+            return;
+        };
+        let mut words = words.iter();
+        let mut bytes = bytes;
+        if lead != 0 {
+            let (first, rest) = bytes.split_at_mut(bytes.len().min(WORD_SIZE - lead));
+            if let Some(word) = words.next() {
+                let value = word.load(Relaxed).to_ne_bytes();
+                for (byte, value) in first.iter_mut().zip(&value[lead..]) {
+                    *byte = *value;
+                }
+            }
+            bytes = rest;
+        }
+        let (whole, last) = bytes.as_chunks_mut::<WORD_SIZE>();
+        let whole_count = whole.len().min(words.as_slice().len());
+        for (word, bytes) in words.as_slice()[..whole_count].iter().zip(whole) {
+            *bytes = word.load(Relaxed).to_ne_bytes();
+        }
+        if let Some(word) = words.as_slice().get(whole_count) {
+            let value = word.load(Relaxed).to_ne_bytes();
+            for (byte, value) in last.iter_mut().zip(&value) {
+                *byte = *value;
+            }
+        }
+    }
+
+    /// The words from the one that holds `offset`, and where in it that is.
+    #[inline(always)]
+    fn tail(&self, offset: usize) -> Option<(&'a [AtomicWord], usize)> {
+        Some((self.words().get(offset / WORD_SIZE..)?, offset % WORD_SIZE))
+    }
+}
+
+/// Replaces the bytes of `word` from `lead` on.
+fn merge(word: &AtomicWord, lead: usize, bytes: &[u8]) {
+    let mut value = word.load(Relaxed).to_ne_bytes();
+    for (value, byte) in value[lead..].iter_mut().zip(bytes) {
+        *value = *byte;
+    }
+    word.store(Word::from_ne_bytes(value), Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[repr(C, align(64))]
+    struct Aligned([u8; 128]);
+
+    fn words(memory: &mut Aligned) -> Words<'_> {
+        // SAFETY: aligned, 128 bytes, and borrowed for as long as the words.
+        unsafe { Words::new(NonNull::from(&mut memory.0).cast(), 128) }
+    }
+
+    /// Against a copy that is right for whole words only: every offset and
+    /// length of the first words, compared with plain slices.
+    #[test]
+    fn every_offset_and_length() {
+        for offset in 0..20 {
+            for length in 0..40 {
+                let mut expected = [0x55u8; 128];
+                let mut memory = Aligned(expected);
+                let mut bytes = [0u8; 40];
+                for (index, byte) in bytes[..length].iter_mut().enumerate() {
+                    *byte = index as u8 + 1;
+                }
+                expected[offset..offset + length].copy_from_slice(&bytes[..length]);
+                words(&mut memory).copy_in(offset, &bytes[..length]);
+                assert_eq!(memory.0, expected, "in: offset {offset}, length {length}");
+                let mut copy = [0u8; 40];
+                words(&mut memory).copy_out(offset, &mut copy[..length]);
+                assert_eq!(
+                    copy[..length],
+                    bytes[..length],
+                    "out: offset {offset}, length {length}"
+                );
+            }
+        }
+    }
+
+    /// Against a length from a hostile header that leads past the end.
+    #[test]
+    fn past_the_end_nothing_is_touched() {
+        let mut memory = Aligned([7; 128]);
+        words(&mut memory).copy_in(120, &[1; 100]);
+        words(&mut memory).copy_in(usize::MAX, &[1; 100]);
+        assert_eq!(memory.0[..120], [7; 120]);
+        assert_eq!(memory.0[120..], [1; 8]);
+        let mut bytes = [9; 16];
+        words(&mut memory).copy_out(120, &mut bytes);
+        assert_eq!(bytes, [1, 1, 1, 1, 1, 1, 1, 1, 9, 9, 9, 9, 9, 9, 9, 9]);
+    }
+}
