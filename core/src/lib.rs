@@ -44,6 +44,9 @@
 #![no_std]
 
 #[cfg(not(robot_ipc_loom))]
+#[doc(hidden)]
+pub mod build_id;
+#[cfg(not(robot_ipc_loom))]
 pub mod codec;
 #[cfg(robot_ipc_loom)]
 #[path = "codec/encoding.rs"]

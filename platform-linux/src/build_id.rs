@@ -1,0 +1,56 @@
+//! Telling builds apart.
+//!
+//! `cargo run` and `cargo test` put a fresh library beside the program, but an
+//! older one may lie elsewhere, and Python would load it without a word. So the
+//! library carries an id made of its version, its sources and its profile, and
+//! whoever needs this very build compares it.
+
+use core::ffi::CStr;
+
+// A test of the workspace checks that no file is missing here.
+const SOURCES: u64 = robot_ipc_core::hash_of_sources!(
+    "account.rs" "build_id.rs" "clock.rs" "error.rs" "ffi.rs" "ffi/status.rs" "ffi/variable.rs"
+    "fork.rs" "futex.rs" "interrupt.rs" "lib.rs" "listing.rs" "lock.rs" "pickle.rs" "segment.rs"
+    "sharing.rs" "shm.rs" "steps.rs" "testing.rs" "variable.rs" "variable/borrow.rs"
+    "variable/options.rs" "variable/typed.rs"
+) ^ robot_ipc_core::build_id::SOURCES;
+
+const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
+
+const TEXT: [u8; 64] = {
+    let mut text = [0; 64];
+    let mut end = 0;
+    macro_rules! append {
+        ($bytes:expr) => {
+            let bytes: &[u8] = $bytes;
+            let mut index = 0;
+            while index < bytes.len() {
+                text[end] = bytes[index];
+                end += 1;
+                index += 1;
+            }
+        };
+    }
+    append!(env!("CARGO_PKG_VERSION").as_bytes());
+    append!(b"+");
+    let mut digit = 0;
+    while digit < 16 {
+        let value = (SOURCES >> (60 - 4 * digit)) as usize % 16;
+        append!(&[b"0123456789abcdef"[value]]);
+        digit += 1;
+    }
+    append!(b".");
+    append!(PROFILE.as_bytes());
+    text
+};
+
+pub(crate) const BUILD_ID_C: &CStr = match CStr::from_bytes_until_nul(&TEXT) {
+    Ok(text) => text,
+    Err(_) => panic!("the version is too long"),
+};
+
+/// The id of this build, such as `0.1.0+0123456789abcdef.release`.
+pub const BUILD_ID: &str = match BUILD_ID_C.to_str() {
+    Ok(text) => text,
+    Err(_) => panic!("the version is not text"),
+};

@@ -1,0 +1,367 @@
+//! What can go wrong, with the numbers in it.
+//!
+//! An [`Error`] says about which object it speaks and why; its text is one
+//! line that also says what to do. Making one allocates nothing.
+
+use crate::shm::Subject;
+use core::fmt;
+use robot_ipc_core::codec::DecodeError;
+use robot_ipc_core::header::HeaderError;
+use robot_ipc_core::name::NameError;
+use robot_ipc_core::participant::{MAX_PARTICIPANTS, MAX_PINNING_PARTICIPANTS};
+use rustix::io::Errno;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The result of an operation on shared objects.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong with which object.
+#[derive(Clone, Debug)]
+pub struct Error {
+    subject: Option<Arc<Subject>>,
+    reason: Reason,
+}
+
+/// A process that is in the way, and how many slots it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id, as it told; 0 if it has not.
+    pub pid: u32,
+    /// How many slots it writes, has pinned or loaned.
+    pub slots: u32,
+}
+
+/// The processes that are in the way; the first few if there are more.
+pub type Holders = heapless::Vec<Holder, 6>;
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A name breaks the rules.
+    BadName {
+        /// Of what.
+        what: &'static str,
+        /// Which rule.
+        reason: NameError,
+    },
+    /// An option, or the environment variable of that name, has a value that
+    /// cannot be used.
+    BadOption {
+        /// Which one.
+        option: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Nothing has that name, and this handle does not create it.
+    NotFound,
+    /// The object exists, made for values of another size.
+    SizeMismatch {
+        /// The size it was made for.
+        existing: u32,
+        /// The size asked for.
+        asked: u32,
+    },
+    /// The object exists with another number of slots.
+    SlotsMismatch {
+        /// The number it was made with.
+        existing: u32,
+        /// The number asked for.
+        asked: u32,
+    },
+    /// A value has more bytes than the object can hold.
+    TooLarge {
+        /// How many it has.
+        size: u64,
+        /// How many it may have.
+        max_size: u32,
+    },
+    /// A buffer has fewer bytes than the value that should be read into it.
+    BufferTooSmall {
+        /// How many it has.
+        size: usize,
+        /// How many the value has.
+        needed: u32,
+    },
+    /// Nobody has written a value yet.
+    NeverWritten,
+    /// The value is older than it may be.
+    TooOld {
+        /// How old it is.
+        age: Duration,
+        /// How old it may be.
+        max_age: Duration,
+    },
+    /// The value was written without a clock, or read where its clock is not
+    /// known.
+    NoAge {
+        /// Why its age cannot be told.
+        reason: &'static str,
+    },
+    /// The value is not what the reader can read.
+    Decode(DecodeError),
+    /// The value could not be encoded.
+    Encode,
+    /// Somebody else owns the file, or more people may use it than was asked.
+    ForeignOwner {
+        /// User id of its owner.
+        uid: u32,
+        /// Group id of the file.
+        gid: u32,
+        /// Its permission bits.
+        mode: u32,
+        /// What is wrong with that.
+        reason: &'static str,
+    },
+    /// What has that name is not a file.
+    NotAFile {
+        /// What it is.
+        what: &'static str,
+    },
+    /// The file's first bytes are not those of a segment we can use.
+    Header(HeaderError),
+    /// The words in memory contradict each other.
+    Corrupt,
+    /// The object was removed while it was open.
+    Retired,
+    /// The object was removed by its owner, who has yet to take its name away.
+    RetiredByOwner {
+        /// User id of the owner.
+        uid: u32,
+    },
+    /// Somebody took the name away behind our back.
+    NameRemoved,
+    /// Another process is removing the object, and does not get on with it.
+    BeingRemoved,
+    /// Every slot but the latest is taken.
+    NoFreeSlot {
+        /// How many there are.
+        slots: u32,
+        /// By whom.
+        holders: Holders,
+    },
+    /// Others were faster all the time.
+    Contended {
+        /// How long this was tried.
+        tried: Duration,
+    },
+    /// Somebody else has written meanwhile.
+    Changed {
+        /// The version that is the latest now.
+        version: u64,
+    },
+    /// The value cannot be borrowed: too few slots, or too many are pinned.
+    CannotBorrow {
+        /// How many slots there are.
+        slots: u32,
+        /// How many are pinned.
+        pinned: u32,
+        /// By whom.
+        holders: Holders,
+    },
+    /// Only the first processes of an object can borrow, and this is a later one.
+    TooManyBorrowers,
+    /// As many processes as an object can have are using it already.
+    TooManyParticipants,
+    /// The handle is read-only.
+    ReadOnly {
+        /// What was asked of it.
+        operation: &'static str,
+    },
+    /// Nothing happened in time.
+    TimedOut {
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// A signal arrived during a wait.
+    Interrupted,
+    /// There is no room for the object.
+    NoSpace {
+        /// How many bytes it needs.
+        needed: u64,
+        /// How many are free.
+        free: u64,
+    },
+    /// The process may not do that.
+    PermissionDenied {
+        /// What.
+        operation: &'static str,
+    },
+    /// The system refused.
+    System {
+        /// What was asked of it.
+        operation: &'static str,
+        /// What it said.
+        errno: Errno,
+    },
+}
+
+impl Error {
+    pub(crate) fn new(subject: &Arc<Subject>, reason: Reason) -> Error {
+        Error { subject: Some(Arc::clone(subject)), reason }
+    }
+
+    pub(crate) const fn without_subject(reason: Reason) -> Error {
+        Error { subject: None, reason }
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+
+    /// What it is about, if it is about one object.
+    #[must_use]
+    pub fn subject(&self) -> Option<&Subject> {
+        self.subject.as_deref()
+    }
+}
+
+impl Reason {
+    pub(crate) fn system(operation: &'static str) -> impl FnOnce(Errno) -> Reason {
+        move |errno| match errno {
+            Errno::INTR => Reason::Interrupted,
+            Errno::ACCESS | Errno::PERM => Reason::PermissionDenied { operation },
+            errno => Reason::System { operation, errno },
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.subject {
+            Some(subject) => write_about(f, subject, &self.reason),
+            None => self.reason.fmt(f),
+        }
+    }
+}
+
+fn write_about(f: &mut fmt::Formatter<'_>, subject: &Subject, reason: &Reason) -> fmt::Result {
+    write!(f, "{subject}: {reason}")?;
+    // What to do, where that takes the object's name.
+    match reason {
+        Reason::SizeMismatch { .. } | Reason::SlotsMismatch { .. } => write!(
+            f,
+            "; ask for the same, or stop its users and remove it with: robot-ipc rm {}",
+            subject.name()
+        ),
+        Reason::Header(_) | Reason::NotAFile { .. } => {
+            write!(f, " ({}); if it is not needed: robot-ipc rm --force {}", subject.path().display(), subject.name())
+        }
+        Reason::ForeignOwner { .. } | Reason::NoSpace { .. } | Reason::PermissionDenied { .. } => {
+            write!(f, " ({})", subject.path().display())
+        }
+        _ => Ok(()),
+    }
+}
+
+impl fmt::Display for Reason {
+    #[allow(clippy::too_many_lines)] // one line or two for each reason
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::BadName { what, reason } => write!(f, "the name of a {what} is refused: {reason}"),
+            Reason::BadOption { option, reason } => write!(f, "{option} cannot be used: {reason}"),
+            Reason::NotFound => f.write_str("there is none of that name, and this handle does not create it"),
+            Reason::SizeMismatch { existing, asked } => write!(
+                f,
+                "it exists for values of up to {existing} bytes, and max_size {asked} was asked for"
+            ),
+            Reason::SlotsMismatch { existing, asked } => {
+                write!(f, "it exists with {existing} slots, and {asked} were asked for")
+            }
+            Reason::TooLarge { size, max_size } => write!(
+                f,
+                "the value has {size} bytes and max_size is {max_size}; the value before it stays"
+            ),
+            Reason::BufferTooSmall { size, needed } => {
+                write!(f, "the value has {needed} bytes, the buffer {size}")
+            }
+            Reason::NeverWritten => f.write_str("nobody has written a value yet"),
+            Reason::TooOld { age, max_age } => {
+                write!(f, "the latest value is {age:?} old, and {max_age:?} is the limit")
+            }
+            Reason::NoAge { reason } => write!(f, "the age of the value cannot be told: {reason}"),
+            Reason::Decode(error) => error.fmt(f),
+            Reason::Encode => f.write_str("the value cannot be encoded"),
+            Reason::ForeignOwner { uid, gid, mode, reason } => write!(
+                f,
+                "it is refused, because {reason}: owner {uid}, group {gid}, mode {mode:04o}; \
+                 values of others are taken only if mode and group were asked for"
+            ),
+            Reason::NotAFile { what } => write!(f, "what has its name is {what}, not a segment"),
+            Reason::Header(error) => write!(f, "it cannot be used: {error}"),
+            Reason::Corrupt => f.write_str("its memory is damaged: words in it contradict each other"),
+            Reason::Retired => f.write_str("it was removed while it was open; open it again"),
+            Reason::RetiredByOwner { uid } => write!(
+                f,
+                "it is retired, and this user may not take the name away; its owner, user {uid}, or root can"
+            ),
+            Reason::NameRemoved => f.write_str(
+                "its file was removed or replaced by somebody else; those who have it open \
+                 no longer meet those who open it now; open it again",
+            ),
+            Reason::BeingRemoved => f.write_str("another process is removing it and has not finished"),
+            Reason::NoFreeSlot { slots, holders } => {
+                write!(f, "none of its {slots} slots is free: ")?;
+                write_holders(f, holders)
+            }
+            Reason::Contended { tried } => {
+                write!(f, "other processes were faster each time, for {tried:?}")
+            }
+            Reason::Changed { version } => {
+                write!(f, "somebody else has written meanwhile: version {version} is the latest")
+            }
+            Reason::CannotBorrow { slots, pinned, holders } => {
+                write!(f, "{pinned} of its {slots} slots are pinned, and two must stay: ")?;
+                write_holders(f, holders)
+            }
+            Reason::TooManyBorrowers => write!(
+                f,
+                "only the first {MAX_PINNING_PARTICIPANTS} processes that use it can borrow; read it instead"
+            ),
+            Reason::TooManyParticipants => {
+                write!(f, "{MAX_PARTICIPANTS} processes write it already, which is the limit")
+            }
+            Reason::ReadOnly { operation } => {
+                write!(f, "this handle was opened read-only and cannot {operation}")
+            }
+            Reason::TimedOut { waited } => write!(f, "nothing was written within {waited:?}"),
+            Reason::Interrupted => f.write_str("a signal interrupted the wait"),
+            Reason::NoSpace { needed, free } => write!(
+                f,
+                "it needs {needed} bytes and {free} are free; use fewer slots or a smaller max_size, \
+                 or enlarge the file system"
+            ),
+            Reason::PermissionDenied { operation } => write!(f, "this process may not {operation}"),
+            Reason::System { operation, errno } => write!(f, "could not {operation}: {errno}"),
+        }
+    }
+}
+
+fn write_holders(f: &mut fmt::Formatter<'_>, holders: &Holders) -> fmt::Result {
+    if holders.is_empty() {
+        return f.write_str("held only for moments; try again");
+    }
+    for (index, Holder { pid, slots }) in holders.iter().enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        write!(f, "{comma}process {pid} holds {slots}")?;
+    }
+    Ok(())
+}
+
+impl From<DecodeError> for Reason {
+    fn from(error: DecodeError) -> Self {
+        Reason::Decode(error)
+    }
+}
+
+impl From<HeaderError> for Reason {
+    fn from(error: HeaderError) -> Self {
+        Reason::Header(error)
+    }
+}
+

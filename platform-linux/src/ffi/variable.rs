@@ -1,0 +1,619 @@
+//! Host variables from C.
+
+use super::{Failure, guard, optional_text, put, required, ripc_status, timeout};
+use crate::codec::Encoding;
+use crate::shm::Place;
+use crate::variable::{Borrow, DEFAULT_WRITE_TIMEOUT, HostVariable, Loan, VariableOptions};
+use core::ffi::{CStr, c_char, c_void};
+use core::mem::{MaybeUninit, size_of};
+use robot_ipc_core::variable::Sample;
+use static_assertions::{const_assert, const_assert_eq};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// As `max_size`: take the size that the variable has; it has to exist then.
+pub const RIPC_ADOPT_SIZE: u64 = u64::MAX;
+/// The writer did not say how its bytes were made.
+pub const RIPC_ENCODING_UNSPECIFIED: u32 = 0;
+/// Bytes as they are, such as a C struct.
+pub const RIPC_ENCODING_RAW: u32 = 1;
+/// A Python pickle.
+pub const RIPC_ENCODING_PICKLE: u32 = 2;
+/// The postcard format of a serde value.
+pub const RIPC_ENCODING_POSTCARD: u32 = 3;
+
+const_assert_eq!(RIPC_ENCODING_UNSPECIFIED, Encoding::UNSPECIFIED.0);
+const_assert_eq!(RIPC_ENCODING_RAW, Encoding::RAW.0);
+const_assert_eq!(RIPC_ENCODING_PICKLE, Encoding::PICKLE.0);
+const_assert_eq!(RIPC_ENCODING_POSTCARD, Encoding::POSTCARD.0);
+
+/// An open variable. Many threads may use one at once; a forked child may use
+/// its parent's.
+#[derive(Debug)]
+pub struct ripc_variable {
+    variable: HostVariable,
+}
+
+/// How a variable is opened. Call `ripc_variable_options_init` first, then
+/// change what should be otherwise.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ripc_variable_options {
+    /// Bytes of this struct; set by `ripc_variable_options_init`.
+    pub struct_size: u64,
+    /// How many bytes a value can have, 1 to 1 GiB; 4096 at first.
+    /// `RIPC_ADOPT_SIZE` takes what exists.
+    pub max_size: u64,
+    /// How many slots, 2 to 62; 0 for 14, or what exists.
+    pub slots: u32,
+    /// Permission bits such as 0660; -1 for what the environment says, or 0600.
+    pub mode: i32,
+    /// Not 0: map read-only, create nothing.
+    pub read_only: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// How long a write looks for a free slot, in ns; negative for 1 s.
+    pub write_timeout_ns: i64,
+    /// The group to share with, by name or number; null for what the
+    /// environment says, or the process's own.
+    pub group: *const c_char,
+    /// The folder; null for what the environment says, or /dev/shm.
+    pub directory: *const c_char,
+    /// The namespace; null for what the environment says, or "default".
+    pub name_space: *const c_char,
+}
+
+/// What stands beside a value, all of one and the same write.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ripc_sample {
+    /// Counts the writes, from 1.
+    pub version: u64,
+    /// CLOCK_BOOTTIME of the write in ns; 0 if its writer has no clock.
+    pub time_ns: u64,
+    /// Bytes of the value.
+    pub length: u32,
+    /// How they were made, `RIPC_ENCODING_…`.
+    pub encoding: u32,
+}
+
+const_assert_eq!(size_of::<ripc_sample>(), 24);
+
+/// What an open variable is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ripc_variable_info {
+    /// How many bytes a value can have.
+    pub max_size: u64,
+    /// How many slots there are.
+    pub slots: u32,
+    /// 1 if the handle is read-only.
+    pub read_only: u32,
+}
+
+/// A slot to be filled in place. Lives where the caller wants, and must not be
+/// copied; ends with `ripc_loan_publish` or `ripc_loan_free`.
+#[repr(C)]
+#[derive(Debug)]
+pub struct ripc_loan {
+    /// The library's.
+    pub opaque: [u64; 12],
+}
+
+/// A value read in place. Lives where the caller wants, and must not be copied;
+/// ends with `ripc_borrow_free`.
+#[repr(C)]
+#[derive(Debug)]
+pub struct ripc_borrow {
+    /// The library's.
+    pub opaque: [u64; 12],
+}
+
+/// In `opaque`, behind a word that says whether there is one.
+#[repr(C)]
+struct Kept<T> {
+    magic: u64,
+    value: MaybeUninit<T>,
+}
+
+const KEPT: u64 = 0x726F_626F_7449_5043;
+
+const_assert!(size_of::<Kept<Loan>>() <= size_of::<ripc_loan>());
+const_assert!(size_of::<Kept<Borrow>>() <= size_of::<ripc_borrow>());
+const_assert!(align_of::<Kept<Loan>>() <= 8 && align_of::<Kept<Borrow>>() <= 8);
+
+impl From<Sample> for ripc_sample {
+    fn from(sample: Sample) -> Self {
+        ripc_sample {
+            version: sample.version,
+            time_ns: sample.time_ns,
+            length: sample.length,
+            encoding: sample.encoding.0,
+        }
+    }
+}
+
+/// Sets every option to its default.
+///
+/// # Safety
+/// `options` is null or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ripc_variable_options_init(options: *mut ripc_variable_options) {
+    let defaults = ripc_variable_options {
+        struct_size: size_of::<ripc_variable_options>() as u64,
+        max_size: u64::from(robot_ipc_core::variable::DEFAULT_VALUE_SIZE),
+        slots: 0,
+        mode: -1,
+        read_only: 0,
+        reserved: 0,
+        write_timeout_ns: -1,
+        group: core::ptr::null(),
+        directory: core::ptr::null(),
+        name_space: core::ptr::null(),
+    };
+    // SAFETY: as the caller promises.
+    unsafe { put(options, defaults) };
+}
+
+/// # Safety
+/// The texts in `options` are null or NUL-terminated strings.
+unsafe fn read_options(options: &ripc_variable_options) -> Result<VariableOptions, Failure> {
+    if options.struct_size != size_of::<ripc_variable_options>() as u64 {
+        return Err(Failure::Argument(
+            "the options were not set by ripc_variable_options_init of this library's version",
+        ));
+    }
+    let mut chosen = VariableOptions::new().read_only(options.read_only != 0);
+    chosen = match options.max_size {
+        RIPC_ADOPT_SIZE => chosen.adopt_size(),
+        max_size => chosen.max_size(max_size),
+    };
+    if options.slots != 0 {
+        chosen = chosen.slots(options.slots);
+    }
+    if let Ok(mode) = u32::try_from(options.mode) {
+        chosen = chosen.mode(mode);
+    }
+    if let Some(timeout) = timeout(options.write_timeout_ns) {
+        chosen = chosen.write_timeout(timeout);
+    }
+    // SAFETY: as the caller promises.
+    let (group, directory, namespace) = unsafe {
+        (
+            optional_text(options.group),
+            optional_text(options.directory),
+            optional_text(options.name_space),
+        )
+    };
+    if let Some(group) = group {
+        chosen = chosen.group_name(
+            group.to_str().map_err(|_| Failure::Argument("the name of the group is not UTF-8"))?,
+        );
+    }
+    if directory.is_some() || namespace.is_some() {
+        let mut place = Place::from_environment()?;
+        if let Some(directory) = directory {
+            place = place.with_directory(Path::new(OsStr::from_bytes(directory.to_bytes())))?;
+        }
+        if let Some(namespace) = namespace {
+            place = place.with_namespace(namespace.to_bytes())?;
+        }
+        chosen = chosen.place(place);
+    }
+    Ok(chosen)
+}
+
+/// Opens the variable `name`, or creates it. `options` may be null for the
+/// defaults. Let go of it with `ripc_variable_free`.
+///
+/// # Safety
+/// - `name` is a NUL-terminated string, `options` null or initialised;
+/// - `variable` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ripc_variable_open(
+    name: *const c_char,
+    options: *const ripc_variable_options,
+    variable: *mut *mut ripc_variable,
+) -> ripc_status {
+    guard(|| {
+        if variable.is_null() {
+            return Err(Failure::Null("variable"));
+        }
+        // SAFETY: as the caller promises.
+        let (name, options) = unsafe { (optional_text(name), options.as_ref()) };
+        let name: &CStr = name.ok_or(Failure::Null("name"))?;
+        let options = match options {
+            // SAFETY: as the caller promises.
+            Some(options) => unsafe { read_options(options)? },
+            None => VariableOptions::new(),
+        };
+        let opened = Box::new(ripc_variable { variable: options.open_bytes(name.to_bytes())? });
+        // SAFETY: not null, and writable as the caller promises.
+        unsafe { put(variable, Box::into_raw(opened)) };
+        Ok(())
+    })
+}
+
+/// Lets go of a handle; the variable and its value stay. Null is ignored.
+///
+/// # Safety
+/// `variable` is null or came from `ripc_variable_open`, and is not used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ripc_variable_free(variable: *mut ripc_variable) {
+    guard(|| {
+        if !variable.is_null() {
+            // SAFETY: as the caller promises.
+            drop(unsafe { Box::from_raw(variable) });
+        }
+        Ok(())
+    });
+}
+
+/// What the variable is.
+///
+/// # Safety
+/// `variable` is open; `info` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ripc_variable_get_info(
+    variable: *const ripc_variable,
+    info: *mut ripc_variable_info,
+) -> ripc_status {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        let variable = &unsafe { required(variable, "variable")? }.variable;
+        let found = ripc_variable_info {
+            max_size: u64::from(variable.max_size()),
+            slots: variable.slots(),
+            read_only: u32::from(variable.is_read_only()),
+        };
+        // SAFETY: as the caller promises.
+        unsafe { put(info, found) };
+        Ok(())
+    })
+}
+
+/// Makes the `size` bytes at `data` the latest value. `timeout_ns` limits the
+/// search for a free slot; negative for the handle's own limit. `sample`, if not
+/// null, gets what was written.
+///
+/// # Safety
+/// `variable` is open, `data` has `size` readable bytes, `sample` is null or may
+/// be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ripc_variable_write(
+    variable: *const ripc_variable,
+    data: *const c_void,
+    size: usize,
+    encoding: u32,
+    timeout_ns: i64,
+    sample: *mut ripc_sample,
+) -> ripc_status {
+    // SAFETY: as the caller promises.
+    unsafe { write(variable, data, size, encoding, None, timeout_ns, sample) }
+}
+
+/// As `ripc_variable_write`, but only if `version` is the latest (0: if nobody
+/// has written yet); else `RIPC_CHANGED`.
+///
+/// # Safety
+/// As `ripc_variable_write`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ripc_variable_write_if(
+    variable: *const ripc_variable,
+    version: u64,
+    data: *const c_void,
+    size: usize,
+    encoding: u32,
+    timeout_ns: i64,
+    sample: *mut ripc_sample,
+) -> ripc_status {
+    // SAFETY: as the caller promises.
+    unsafe { write(variable, data, size, encoding, Some(version), timeout_ns, sample) }
+}
+
+/// # Safety
+/// As `ripc_variable_write`.
+#[inline(always)]
+unsafe fn write(
+    variable: *const ripc_variable,
+    data: *const c_void,
+    size: usize,
+    encoding: u32,
+    replaces: Option<u64>,
+    timeout_ns: i64,
+    sample: *mut ripc_sample,
+) -> ripc_status {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        let variable = &unsafe { required(variable, "variable")? }.variable;
+        let bytes = if size == 0 {
+            &[]
+        } else if data.is_null() || isize::try_from(size).is_err() {
+            return Err(Failure::Null("data"));
+        } else {
+            // SAFETY: as the caller promises; not longer than memory can be.
+            unsafe { core::slice::from_raw_parts(data.cast::<u8>(), size) }
+        };
+        let limit = timeout(timeout_ns).unwrap_or(variable.write_timeout());
+        let written = variable.write_within(limit, bytes, Encoding(encoding), replaces)?;
+        // SAFETY: as the caller promises.
+        unsafe { put(sample, written.into()) };
+        Ok(())
+    })
+}
+
+/// Copies the latest value to `buffer`, which has `capacity` bytes. A value
+/// older than `max_age_ns` is `RIPC_TOO_OLD`; negative for no limit. `sample`, if
+/// not null, gets what stands beside the value, also with `RIPC_TOO_OLD` and
+/// `RIPC_BUFFER_TOO_SMALL`.
+///
+/// # Safety
+/// `variable` is open, `buffer` has `capacity` writable bytes, `sample` is null
+/// or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ripc_variable_read(
+    variable: *const ripc_variable,
+    buffer: *mut c_void,
+    capacity: usize,
+    max_age_ns: i64,
+    sample: *mut ripc_sample,
+) -> ripc_status {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        let variable = &unsafe { required(variable, "variable")? }.variable;
+        let buffer = if capacity == 0 {
+            &mut []
+        } else if buffer.is_null() || isize::try_from(capacity).is_err() {
+            return Err(Failure::Null("buffer"));
+        } else {
+            // Only as much as a value can have: C's buffer need not be
+            // initialized, and is only written to.
+            let length = capacity.min(variable.max_size() as usize);
+            // SAFETY: as the caller promises; bytes have no invalid values
+            // that matter to a copy that only writes.
+            unsafe { core::slice::from_raw_parts_mut(buffer.cast::<u8>(), length) }
+        };
+        let found = variable.read_prefix(buffer)?;
+        // SAFETY: as the caller promises.
+        unsafe { put(sample, found.into()) };
+        if let Some(max_age) = timeout(max_age_ns) {
+            variable.check_age(&found, max_age)?;
+        }
+        if found.length as usize > buffer.len() {
+            return Err(variable.buffer_too_small(capacity, &found).into());
+        }
+        Ok(())
+    })
+}
+
+/// What stands beside the latest value, without copying it.
+///
+/// # Safety
+/// `variable` is open; `sample` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ripc_variable_latest(
+    variable: *const ripc_variable,
+    sample: *mut ripc_sample,
+) -> ripc_status {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        let latest = unsafe { required(variable, "variable")? }.variable.latest()?;
+        // SAFETY: as the caller promises.
+        unsafe { put(sample, latest.into()) };
+        Ok(())
+    })
+}
+
+/// The latest version; 0 before the first write.
+///
+/// # Safety
+/// `variable` is open; `version` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ripc_variable_version(
+    variable: *const ripc_variable,
+    version: *mut u64,
+) -> ripc_status {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        let found = unsafe { required(variable, "variable")? }.variable.version()?;
+        // SAFETY: as the caller promises.
+        unsafe { put(version, found) };
+        Ok(())
+    })
+}
+
+/// How long ago the latest value was written, in ns.
+///
+/// # Safety
+/// `variable` is open; `age_ns` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ripc_variable_age(
+    variable: *const ripc_variable,
+    age_ns: *mut u64,
+) -> ripc_status {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        let age = unsafe { required(variable, "variable")? }.variable.age()?;
+        // SAFETY: as the caller promises.
+        unsafe { put(age_ns, u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)) };
+        Ok(())
+    })
+}
+
+/// Waits until the latest version is not `since` any more, for at most
+/// `timeout_ns` (negative: without end). `version`, if not null, gets the new one.
+///
+/// # Safety
+/// `variable` is open; `version` is null or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ripc_variable_wait(
+    variable: *const ripc_variable,
+    since: u64,
+    timeout_ns: i64,
+    version: *mut u64,
+) -> ripc_status {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        let variable = &unsafe { required(variable, "variable")? }.variable;
+        let found = variable.wait_for_update(since, timeout(timeout_ns))?;
+        // SAFETY: as the caller promises.
+        unsafe { put(version, found) };
+        Ok(())
+    })
+}
+
+/// Removes the variable from the machine: every handle on it fails from now on,
+/// this one too (it still has to be freed). Waits for somebody else who is
+/// removing it, for at most `timeout_ns` (negative: 1 s).
+///
+/// # Safety
+/// `variable` is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ripc_variable_remove(
+    variable: *const ripc_variable,
+    timeout_ns: i64,
+) -> ripc_status {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        let variable = &unsafe { required(variable, "variable")? }.variable;
+        Ok(variable.remove(timeout(timeout_ns).unwrap_or(Duration::from_secs(1)))?)
+    })
+}
+
+/// How long a write looks for a free slot by default, in ns.
+#[unsafe(no_mangle)]
+pub extern "C" fn ripc_default_write_timeout_ns() -> i64 {
+    DEFAULT_WRITE_TIMEOUT.as_nanos() as i64
+}
+
+// ---------------------------------------------------------------- in place
+
+/// Takes a slot to fill it in place: `capacity` bytes at `data`, aligned to 64.
+/// They hold some older value.
+///
+/// # Safety
+/// `variable` is open; `loan` may be written, `data` and `capacity` too or null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ripc_variable_loan(
+    variable: *const ripc_variable,
+    loan: *mut ripc_loan,
+    data: *mut *mut c_void,
+    capacity: *mut usize,
+) -> ripc_status {
+    guard(|| {
+        if loan.is_null() {
+            return Err(Failure::Null("loan"));
+        }
+        // SAFETY: as the caller promises.
+        let mut taken = unsafe { required(variable, "variable")? }.variable.loan()?;
+        // SAFETY: as the caller promises; there is room for it in `opaque`.
+        unsafe {
+            put(data, taken.as_mut_ptr().cast());
+            put(capacity, taken.capacity());
+            loan.cast::<Kept<Loan>>().write(Kept { magic: KEPT, value: MaybeUninit::new(taken) });
+        }
+        Ok(())
+    })
+}
+
+/// Takes out what a loan or borrow holds, so that it is ended once only.
+///
+/// # Safety
+/// `place` is null, or its first word may be read, and is `KEPT` only if `place`
+/// was filled by this library and not copied.
+unsafe fn take<T>(place: *mut Kept<T>) -> Option<T> {
+    // SAFETY: as the caller promises.
+    unsafe {
+        if place.is_null() || (*place).magic != KEPT {
+            return None;
+        }
+        (*place).magic = 0;
+        Some((*place).value.as_ptr().read())
+    }
+}
+
+/// Makes the first `size` bytes of a loan the latest value. The loan ends in any
+/// case.
+///
+/// # Safety
+/// `loan` was filled by `ripc_variable_loan` and not copied; `sample` is null or
+/// may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ripc_loan_publish(
+    loan: *mut ripc_loan,
+    size: usize,
+    encoding: u32,
+    sample: *mut ripc_sample,
+) -> ripc_status {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        let taken = unsafe { take(loan.cast::<Kept<Loan>>()) };
+        let taken = taken.ok_or(Failure::Argument("the loan has ended already"))?;
+        let written = taken.publish(size, Encoding(encoding))?;
+        // SAFETY: as the caller promises.
+        unsafe { put(sample, written.into()) };
+        Ok(())
+    })
+}
+
+/// Gives a loan back unpublished; the latest value stays. A loan that has ended
+/// is ignored.
+///
+/// # Safety
+/// `loan` is null or was filled by `ripc_variable_loan` and not copied.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ripc_loan_free(loan: *mut ripc_loan) {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        drop(unsafe { take(loan.cast::<Kept<Loan>>()) });
+        Ok(())
+    });
+}
+
+/// Pins the latest value to read it where it lies: `sample->length` bytes at
+/// `data`, aligned to 64, unchanged until `ripc_borrow_free`.
+///
+/// # Safety
+/// `variable` is open; `borrow` may be written, `data` and `sample` too or null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ripc_variable_borrow(
+    variable: *const ripc_variable,
+    borrow: *mut ripc_borrow,
+    data: *mut *const c_void,
+    sample: *mut ripc_sample,
+) -> ripc_status {
+    guard(|| {
+        if borrow.is_null() {
+            return Err(Failure::Null("borrow"));
+        }
+        // SAFETY: as the caller promises.
+        let pinned = unsafe { required(variable, "variable")? }.variable.borrow()?;
+        let mut found: ripc_sample = pinned.sample().into();
+        // A damaged segment may tell more than there is.
+        found.length = pinned.size() as u32;
+        // SAFETY: as the caller promises; there is room for it in `opaque`.
+        unsafe {
+            put(data, pinned.as_ptr().cast());
+            put(sample, found);
+            borrow
+                .cast::<Kept<Borrow>>()
+                .write(Kept { magic: KEPT, value: MaybeUninit::new(pinned) });
+        }
+        Ok(())
+    })
+}
+
+/// Gives a borrowed value back. A borrow that has ended is ignored.
+///
+/// # Safety
+/// `borrow` is null or was filled by `ripc_variable_borrow` and not copied.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ripc_borrow_free(borrow: *mut ripc_borrow) {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        drop(unsafe { take(borrow.cast::<Kept<Borrow>>()) });
+        Ok(())
+    });
+}

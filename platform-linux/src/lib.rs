@@ -1,0 +1,58 @@
+//! Host variables between the processes of one Linux robot.
+//!
+//! A *host variable* is a named latest value. Any process of the machine may
+//! read and write it as if it were its own, from Rust, Python, C and C++; there
+//! is no broker and no daemon, only shared memory. A process that is killed, at
+//! whichever instruction, harms nobody: the latest value stays whole, and what
+//! it held is taken back.
+//!
+//! Start at [`HostVariable`] and [`VariableOptions`]; [`TypedVariable`] holds
+//! values of one type instead of bytes.
+//!
+//! # Map
+//!
+//! | module | what stands there |
+//! |---|---|
+//! | [`variable`] | the API of host variables |
+//! | [`listing`] | which objects there are |
+//! | [`error`] | what can go wrong |
+//! | `ffi` | the C interface |
+//! | `segment` | one mapped file: creating, opening, registering, removing |
+//! | [`shm`], `sharing` | where files lie, what they are called, who may use them |
+//! | `lock`, `fork`, `futex`, `clock` | one thing of the kernel each |
+//! | `interrupt` | Ctrl-C is put off while a value is copied, in debug builds |
+//!
+//! The memory layout and the protocol are `robot-ipc-core`'s.
+#![cfg_attr(not(doc), warn(missing_debug_implementations))]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("robot-ipc runs on Linux; firmware uses robot-ipc-core");
+
+mod account;
+pub mod build_id;
+mod clock;
+pub mod error;
+#[cfg(feature = "ffi")]
+pub mod ffi;
+mod fork;
+mod futex;
+mod interrupt;
+pub mod listing;
+mod lock;
+#[cfg(feature = "pickle")]
+pub mod pickle;
+mod segment;
+mod sharing;
+pub mod shm;
+mod steps;
+#[doc(hidden)]
+pub mod testing;
+pub mod variable;
+
+pub use error::{Error, Reason, Result};
+pub use robot_ipc_core::codec;
+pub use robot_ipc_core::codec::Encoding;
+pub use robot_ipc_core::variable::Sample;
+pub use segment::Census;
+pub use shm::Place;
+pub use variable::{Borrow, HostVariable, Loan, TypedVariable, VariableOptions};

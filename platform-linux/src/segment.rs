@@ -1,0 +1,598 @@
+//! One mapped file, shared by all handles that this process has on it.
+//!
+//! A segment is *born whole*: made without a name, sized, backed by memory,
+//! initialised, and only then linked to its name. So whoever opens a name sees a
+//! finished segment, and a creator that is killed leaves nothing behind. Of two
+//! creators one wins, and the other opens the winner's.
+//!
+//! Nobody keeps a descriptor of it. The mapping keeps the open file, and with it
+//! a shared lock that shows that somebody has the segment open. A process that
+//! changes something is also a *participant*: it holds a byte of the file that
+//! tells the others that it lives (see the module `lock`).
+
+#![allow(unsafe_code)]
+
+use crate::error::{Error, Reason, Result};
+use crate::fork::{self, SlowPath};
+use crate::lock::{self, Anchor, Byte, Held};
+use crate::sharing::Sharing;
+use crate::shm::{self, Access, FileIdentity, NewFile, Place, Subject};
+use crate::steps::reached;
+use crate::{clock, futex};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use robot_ipc_core::Environment;
+use robot_ipc_core::header::{HEADER_SIZE, Header, HeaderError};
+use robot_ipc_core::participant::{MAX_PARTICIPANTS, Participant};
+use robot_ipc_core::variable::{
+    InitialBytes, MappedVariable, Pins, Suspects, Variable, VariableGeometry, initial_bytes,
+};
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// How long to wait for somebody who is creating or removing the same name.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A mapped segment.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    subject: Arc<Subject>,
+    identity: FileIdentity,
+    start: NonNull<u8>,
+    size: usize,
+    access: Access,
+    header: Header,
+    geometry: VariableGeometry,
+    /// This process's registration; those of processes it was forked from stay
+    /// in `registrations`, since a guard may still name them.
+    current: AtomicPtr<Registration>,
+    #[allow(clippy::vec_box)] // `current` points to one of them
+    registrations: Mutex<Vec<Box<Registration>>>,
+}
+
+// SAFETY: the mapping is reached through atomics only, and the rest is Sync.
+unsafe impl Send for Segment {}
+// SAFETY: as above.
+unsafe impl Sync for Segment {}
+
+/// This process as a participant of a segment.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    pub(crate) participant: Participant,
+    pub(crate) generation: u32,
+    pub(crate) suspects: Suspects,
+    pub(crate) pins: Mutex<Pins>,
+    _anchor: Anchor,
+}
+
+/// What to open, and what to do if it is not there.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) place: Place,
+    pub(crate) subject: Subject,
+    pub(crate) access: Access,
+    pub(crate) sharing: Sharing,
+    /// The geometry to create; `None` opens what exists.
+    pub(crate) create: Option<VariableGeometry>,
+}
+
+/// All segments that are mapped in this process, by file.
+static MAPPED: Mutex<Option<HashMap<(FileIdentity, bool), Weak<Segment>>>> = Mutex::new(None);
+
+/// What came of looking for an existing segment.
+enum Found {
+    Mapped(Arc<Segment>),
+    Nothing,
+    /// It was removed, or is from before the last boot; look again.
+    Gone,
+}
+
+impl Segment {
+    /// Opens the segment that `request` names, or creates it.
+    pub(crate) fn open(request: &Request) -> Result<Arc<Segment>> {
+        let subject = Arc::new(request.subject.clone());
+        Segment::open_as(request, &subject).map_err(|reason| Error::new(&subject, reason))
+    }
+
+    fn open_as(request: &Request, subject: &Arc<Subject>) -> Result<Arc<Segment>, Reason> {
+        let start = Instant::now();
+        loop {
+            {
+                let slow_path = fork::slow_path();
+                match Segment::open_existing(request, subject, &slow_path)? {
+                    Found::Mapped(segment) => return Ok(segment),
+                    Found::Gone => {}
+                    Found::Nothing => {
+                        let Some(geometry) = request.create else { return Err(Reason::NotFound) };
+                        if let Some(segment) = Segment::create(request, subject, geometry, &slow_path)? {
+                            return Ok(segment);
+                        }
+                    }
+                }
+            }
+            if start.elapsed() > PATIENCE {
+                return Err(Reason::BeingRemoved);
+            }
+            if futex::sleep(Duration::from_micros(200)) == futex::Wakened::BySignal {
+                return Err(Reason::Interrupted);
+            }
+        }
+    }
+
+    fn open_existing(
+        request: &Request,
+        subject: &Arc<Subject>,
+        _slow_path: &SlowPath,
+    ) -> Result<Found, Reason> {
+        let file = match shm::open_file(subject.path(), request.access) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(Found::Nothing),
+            Err(Errno::LOOP | Errno::MLINK) => return Err(Reason::NotAFile { what: "a symbolic link" }),
+            Err(Errno::ISDIR) => return Err(Reason::NotAFile { what: "a directory" }),
+            Err(Errno::NXIO) => return Err(Reason::NotAFile { what: "a device or socket" }),
+            Err(errno) => return Err(Reason::system("open the segment")(errno)),
+        };
+        let (stat, header) = inspect(&file, &request.sharing)?;
+        let identity = FileIdentity::of(&stat);
+        if header.kind != subject.kind() as u32 {
+            return Err(HeaderError::OtherKind { found: header.kind }.into());
+        }
+        let geometry = VariableGeometry::from_header(&header)?;
+        if let Some(segment) = mapped(identity, request.access).filter(|known| !known.is_retired()) {
+            return Ok(Found::Mapped(segment));
+        }
+        reached("open: checked");
+        if !lock::try_shared(&file, Byte::Presence).map_err(Reason::system("lock the segment"))? {
+            // Somebody is making sure that nobody has it open, to remove it.
+            return Ok(Found::Gone);
+        }
+        let segment = Segment::map(request, subject, &file, identity, header, geometry)?;
+        reached("open: mapped");
+        let stale = clock::is_from_another_boot(&header.creator());
+        if !stale && !segment.is_retired() {
+            // Whoever removed it before we were there to be seen is done now.
+            let now = shm::identity_at(subject.path()).map_err(Reason::system("look at the segment"))?;
+            return Ok(if now == Some(identity) {
+                segment.remember();
+                Found::Mapped(segment)
+            } else {
+                Found::Gone
+            });
+        }
+        if !segment.is_writable() || !shm::may_remove(subject.path(), &stat) {
+            return Err(Reason::RetiredByOwner { uid: stat.st_uid });
+        }
+        segment.remove_name(&file)?;
+        Ok(Found::Gone)
+    }
+
+    /// A new segment under the subject's name; `None` if somebody was faster.
+    fn create(
+        request: &Request,
+        subject: &Arc<Subject>,
+        geometry: VariableGeometry,
+        _slow_path: &SlowPath,
+    ) -> Result<Option<Arc<Segment>>, Reason> {
+        let size = geometry.file_size();
+        let mut new = NewFile::create(request.place.directory(), size, &request.sharing)?;
+        let header = geometry.header(&clock::creator());
+        let bytes: InitialBytes = initial_bytes(&geometry, &header.creator());
+        let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(&new.file, &bytes, 0))
+            .map_err(Reason::system("write the segment's header"))?;
+        if written != bytes.len() {
+            return Err(Reason::System { operation: "write the segment's header", errno: Errno::IO });
+        }
+        reached("create: initialised");
+        let lock = lock::try_shared(&new.file, Byte::Presence);
+        lock.map_err(Reason::system("lock the segment"))?;
+        let stat = rustix::fs::fstat(&new.file).map_err(Reason::system("look at the segment"))?;
+        let identity = FileIdentity::of(&stat);
+        let segment = Segment::map(request, subject, &new.file, identity, header, geometry)?;
+        reached("create: mapped");
+        let linked = new.link(subject.path());
+        if !linked.map_err(Reason::system("give the segment its name"))? {
+            return Ok(None);
+        }
+        reached("create: linked");
+        segment.remember();
+        Ok(Some(segment))
+    }
+
+    fn map(
+        request: &Request,
+        subject: &Arc<Subject>,
+        file: &OwnedFd,
+        identity: FileIdentity,
+        header: Header,
+        geometry: VariableGeometry,
+    ) -> Result<Arc<Segment>, Reason> {
+        let size = geometry.file_size() as usize;
+        let rights = match request.access {
+            Access::ReadOnly => ProtFlags::READ,
+            Access::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
+        };
+        // SAFETY: a new mapping at an address the kernel chooses.
+        let start = unsafe { mmap(core::ptr::null_mut(), size, rights, MapFlags::SHARED, file, 0) }
+            .map_err(Reason::system("map the segment"))?;
+        Ok(Arc::new(Segment {
+            subject: Arc::clone(subject),
+            identity,
+            start: NonNull::new(start.cast()).ok_or(Reason::Corrupt)?,
+            size,
+            access: request.access,
+            header,
+            geometry,
+            current: AtomicPtr::new(core::ptr::null_mut()),
+            registrations: Mutex::new(Vec::new()),
+        }))
+    }
+
+    fn remember(self: &Arc<Segment>) {
+        let mut mapped = MAPPED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mapped = mapped.get_or_insert_default();
+        if mapped.len() >= 64 && mapped.len().is_power_of_two() {
+            mapped.retain(|_, segment| segment.strong_count() > 0);
+        }
+        let key = (self.identity, self.access == Access::ReadWrite);
+        mapped.insert(key, Arc::downgrade(self));
+    }
+
+    // ------------------------------------------------------------- accessors
+
+    pub(crate) fn error(&self, reason: Reason) -> Error {
+        Error::new(&self.subject, reason)
+    }
+
+    pub(crate) fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    pub(crate) fn geometry(&self) -> VariableGeometry {
+        self.geometry
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        self.access == Access::ReadWrite
+    }
+
+    /// The variable in this segment.
+    #[inline(always)]
+    pub(crate) fn variable(&self) -> Variable<MappedVariable<'_>> {
+        // SAFETY: mapped, page-aligned, `geometry.file_size()` bytes long as
+        // the file was when it was opened, until `self` is dropped; operations
+        // that write are only used where `is_writable` (every caller that
+        // claims, pins, arms or retires comes through `registration` or checks).
+        Variable::new(unsafe { MappedVariable::new(self.start, self.geometry) })
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.variable().latest().retired()
+    }
+
+    /// Fails on a handle that must not do `operation`.
+    pub(crate) fn check_writable(&self, operation: &'static str) -> Result<()> {
+        if self.is_writable() { Ok(()) } else { Err(self.error(Reason::ReadOnly { operation })) }
+    }
+
+    // ---------------------------------------------------------- participants
+
+    /// This process as a participant; registers it the first time.
+    #[inline]
+    pub(crate) fn registration(&self, operation: &'static str) -> Result<&Registration> {
+        // Acquire: pairs with the store in `register`; another thread may have
+        // registered just now.
+        let current = self.current.load(Ordering::Acquire);
+        // SAFETY: it points into a box in `registrations`, which only grows
+        // until `self` is dropped.
+        match unsafe { current.as_ref() } {
+            Some(registration) if registration.generation == fork::generation() => Ok(registration),
+            _ => self.register(operation),
+        }
+    }
+
+    #[cold]
+    fn register(&self, operation: &'static str) -> Result<&Registration> {
+        self.check_writable(operation)?;
+        let slow_path = fork::slow_path();
+        let mut registrations = self.registrations.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = |registration: &Box<Registration>| registration.generation == fork::generation();
+        if !registrations.last().is_some_and(here) {
+            let new = self.new_registration(&slow_path).map_err(|reason| self.error(reason))?;
+            registrations.push(Box::new(new));
+        }
+        let newest = registrations.last().map_or(core::ptr::null(), |newest| &raw const **newest);
+        // Release: pairs with the load in `registration`.
+        self.current.store(newest.cast_mut(), Ordering::Release);
+        // SAFETY: as in `registration`; one was pushed above if there was none.
+        Ok(unsafe { &*newest })
+    }
+
+    fn new_registration(&self, slow_path: &SlowPath) -> Result<Registration, Reason> {
+        let file = self.reopen()?;
+        for index in 0..MAX_PARTICIPANTS {
+            let Some(participant) = Participant::new(index) else { break };
+            if !lock::try_exclusive(&file, Byte::Participant(participant))
+                .map_err(Reason::system("lock the segment"))?
+            {
+                continue;
+            }
+            reached("register: locked");
+            // Whoever had this index before is dead: the lock is ours.
+            let system = Registering { file: &file };
+            let variable = self.variable();
+            variable.recover(&system, participant, &None);
+            reached("register: recovered");
+            variable.reap_all(&system, participant);
+            let entry = variable.memory().participants().entry(participant);
+            entry.pid.store(std::process::id(), Ordering::Relaxed);
+            let anchor = Anchor::new(&file, slow_path)
+                .map_err(Reason::system("keep the lock of this process"))?;
+            reached("register: anchored");
+            return Ok(Registration {
+                participant,
+                generation: fork::generation(),
+                suspects: Suspects::new(),
+                pins: Mutex::new(Pins::new()),
+                _anchor: anchor,
+            });
+        }
+        Err(Reason::TooManyParticipants)
+    }
+
+    /// The system as this process's operations on the segment see it.
+    pub(crate) fn system(&self) -> System<'_> {
+        System { segment: self }
+    }
+
+    /// The segment's file, opened afresh: nobody keeps a descriptor.
+    fn reopen(&self) -> Result<OwnedFd, Reason> {
+        let file = match shm::open_file(self.subject.path(), self.access) {
+            Ok(file) => file,
+            Err(Errno::NOENT | Errno::LOOP) => return Err(self.gone()),
+            Err(errno) => return Err(Reason::system("open the segment again")(errno)),
+        };
+        let stat = rustix::fs::fstat(&file).map_err(Reason::system("look at the segment"))?;
+        if FileIdentity::of(&stat) == self.identity { Ok(file) } else { Err(self.gone()) }
+    }
+
+    fn gone(&self) -> Reason {
+        if self.is_retired() { Reason::Retired } else { Reason::NameRemoved }
+    }
+
+    /// Fails if the name does not lead here any more.
+    pub(crate) fn check_name(&self) -> Result<()> {
+        match shm::identity_at(self.subject.path()) {
+            Ok(Some(identity)) if identity == self.identity => Ok(()),
+            Ok(_) => Err(self.error(self.gone())),
+            // It cannot be told; that is no reason to give up.
+            Err(_) => Ok(()),
+        }
+    }
+
+    // --------------------------------------------------------------- removal
+
+    /// Removes the object: retires it, so that every handle on it fails from
+    /// now on, and takes its name away.
+    pub(crate) fn retire(&self, timeout: Duration) -> Result<()> {
+        self.check_writable("remove it")?;
+        let start = Instant::now();
+        loop {
+            let done = {
+                let _slow_path = fork::slow_path();
+                self.try_retire().map_err(|reason| self.error(reason))?
+            };
+            if done {
+                return Ok(());
+            }
+            if start.elapsed() >= timeout {
+                return Err(self.error(Reason::BeingRemoved));
+            }
+            if futex::sleep(Duration::from_millis(1)) == futex::Wakened::BySignal {
+                return Err(self.error(Reason::Interrupted));
+            }
+        }
+    }
+
+    /// `false` if somebody else is removing it just now.
+    fn try_retire(&self) -> Result<bool, Reason> {
+        let file = self.reopen()?;
+        let stat = rustix::fs::fstat(&file).map_err(Reason::system("look at the segment"))?;
+        if !shm::may_remove(self.subject.path(), &stat) {
+            return Err(Reason::PermissionDenied { operation: "remove the segment" });
+        }
+        self.remove_name(&file)
+    }
+
+    /// Retires the (writable) segment and takes its name away, while holding the lock that
+    /// lets only one process do so; `false` if somebody else has that. `file` is
+    /// the segment's own, and this process may remove it.
+    fn remove_name(&self, file: &OwnedFd) -> Result<bool, Reason> {
+        let Some(_alone) = Held::take(file, Byte::Admin) else { return Ok(false) };
+        reached("retire: locked");
+        let path = self.subject.path();
+        let now = shm::identity_at(path).map_err(Reason::system("look at the segment"))?;
+        self.variable().retire(&self.system());
+        reached("retire: retired");
+        if now == Some(self.identity) {
+            match rustix::fs::unlink(path) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(Reason::system("take the segment's name away")(errno)),
+            }
+        }
+        reached("retire: removed");
+        Ok(true)
+    }
+
+    /// Removes the object if nothing alive has it open. `false` if something has.
+    pub(crate) fn remove_if_unused(request: &Request) -> Result<bool> {
+        let subject = Arc::new(request.subject.clone());
+        let remove = || {
+            let _slow_path = fork::slow_path();
+            let file = match shm::open_file(subject.path(), Access::ReadWrite) {
+                Ok(file) => file,
+                Err(Errno::NOENT) => return Err(Reason::NotFound),
+                Err(errno) => return Err(Reason::system("open the segment")(errno)),
+            };
+            let (stat, header) = inspect(&file, &request.sharing)?;
+            let geometry = VariableGeometry::from_header(&header)?;
+            // Held until the name is gone: who opens it meanwhile tries again.
+            let Some(_nobody) = Held::take(&file, Byte::Presence) else { return Ok(false) };
+            if !shm::may_remove(subject.path(), &stat) {
+                return Err(Reason::PermissionDenied { operation: "remove the segment" });
+            }
+            let identity = FileIdentity::of(&stat);
+            let segment = Segment::map(request, &subject, &file, identity, header, geometry)?;
+            segment.remove_name(&file)
+        };
+        remove().map_err(|reason| Error::new(&subject, reason))
+    }
+
+    /// How many participants live, and whether anybody has it open beside us.
+    pub(crate) fn census(&self) -> Result<Census> {
+        let count = || {
+            let _slow_path = fork::slow_path();
+            let file = self.reopen()?;
+            let mut participants = Vec::new();
+            for index in 0..MAX_PARTICIPANTS {
+                let Some(participant) = Participant::new(index) else { break };
+                let held = lock::is_held(&file, Byte::Participant(participant));
+                if held.map_err(Reason::system("ask for the segment's locks"))? {
+                    participants.push(self.variable().memory().pid(participant));
+                }
+            }
+            Ok(Census { participants })
+        };
+        count().map_err(|reason: Reason| self.error(reason))
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        let registrations = self.registrations.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(registration) = registrations.last() {
+            if registration.generation == fork::generation() {
+                // SAFETY: still mapped, and writable since this registered.
+                let variable = unsafe { MappedVariable::new(self.start, self.geometry) };
+                let entry = variable.participants().entry(registration.participant);
+                entry.pid.store(0, Ordering::Relaxed);
+            }
+        }
+        // SAFETY: mapped by `map`, and all that borrow from it are gone, since
+        // they hold this segment.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.size) };
+    }
+}
+
+/// Who uses a segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// The process ids of those who have written or borrowed and live, as they
+    /// told them.
+    pub participants: Vec<u32>,
+}
+
+/// Whether this process has the file mapped already.
+fn mapped(identity: FileIdentity, access: Access) -> Option<Arc<Segment>> {
+    let mapped = MAPPED.lock().unwrap_or_else(PoisonError::into_inner);
+    mapped.as_ref()?.get(&(identity, access == Access::ReadWrite))?.upgrade()
+}
+
+/// Checks that an open file is a segment that we may use, of any kind.
+pub(crate) fn inspect(file: &OwnedFd, sharing: &Sharing) -> Result<(Stat, Header), Reason> {
+    let stat = rustix::fs::fstat(file).map_err(Reason::system("look at the segment"))?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {}
+        FileType::Directory => return Err(Reason::NotAFile { what: "a directory" }),
+        FileType::Fifo => return Err(Reason::NotAFile { what: "a FIFO" }),
+        _ => return Err(Reason::NotAFile { what: "a special file" }),
+    }
+    sharing.check(&stat)?;
+    let mut bytes = [0; HEADER_SIZE];
+    let mut size = 0;
+    while size < bytes.len() {
+        match rustix::io::pread(file, &mut bytes[size..], size as u64) {
+            Ok(0) => break,
+            Ok(count) => size += count,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(Reason::system("read the segment's header")(errno)),
+        }
+    }
+    let header = Header::check_any(&bytes[..size], stat.st_size as u64)?;
+    Ok((stat, header))
+}
+
+/// The system around a registered participant's operations.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct System<'a> {
+    segment: &'a Segment,
+}
+
+impl Environment for System<'_> {
+    type Recovery = Taken;
+
+    #[inline]
+    fn now_ns(&self) -> u64 {
+        clock::now_ns()
+    }
+
+    fn wake_all(&self, word: &AtomicU32) {
+        futex::wake_all(word);
+    }
+
+    #[cold]
+    fn try_take(&self, participant: Participant) -> Option<Taken> {
+        let slow_path = fork::slow_path();
+        let file = self.segment.reopen().ok()?;
+        let byte = Byte::Participant(participant);
+        matches!(lock::try_exclusive(&file, byte), Ok(true))
+            .then_some(Taken { file, byte, _slow_path: slow_path })
+    }
+}
+
+/// A dead participant's byte, held while its marks are cleared.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    file: OwnedFd,
+    byte: Byte,
+    _slow_path: SlowPath,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        // Before the descriptor is closed: a child that some other library
+        // made without our handlers could still have it.
+        lock::unlock(&self.file, self.byte);
+    }
+}
+
+/// The system around a registration, which is on the slow path already and has
+/// the file open.
+struct Registering<'a> {
+    file: &'a OwnedFd,
+}
+
+impl<'a> Environment for Registering<'a> {
+    /// `None` for the index that is being registered: its lock is kept.
+    type Recovery = Option<Held<'a>>;
+
+    fn now_ns(&self) -> u64 {
+        clock::now_ns()
+    }
+
+    fn wake_all(&self, word: &AtomicU32) {
+        futex::wake_all(word);
+    }
+
+    fn try_take(&self, participant: Participant) -> Option<Option<Held<'a>>> {
+        Some(Some(Held::take(self.file, Byte::Participant(participant))?))
+    }
+}

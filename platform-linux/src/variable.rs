@@ -1,0 +1,622 @@
+//! The host variable: a named latest value of this machine.
+
+mod borrow;
+mod options;
+mod typed;
+
+pub use borrow::{Borrow, Loan};
+pub use options::VariableOptions;
+pub use typed::TypedVariable;
+
+use crate::error::{Error, Holder, Holders, Reason, Result};
+use crate::interrupt::Deferral;
+use crate::segment::{Census, Registration, Segment};
+use crate::shm::Subject;
+use crate::{clock, futex};
+use robot_ipc_core::Environment;
+use robot_ipc_core::codec::Encoding;
+use robot_ipc_core::environment::Step;
+use robot_ipc_core::participant::{MAX_PARTICIPANTS, Participant};
+use robot_ipc_core::variable::{
+    Claim, ClaimError, Details, MappedVariable, PublishError, ReadError, Sample, Variable,
+    WriteError,
+};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a write looks for a free slot before it gives up, unless told
+/// otherwise. Slots are taken for less than a microsecond, so this is reached
+/// only when processes are stopped, or borrow and loan without end.
+pub const DEFAULT_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a read goes on while writers are faster than it.
+const READ_PATIENCE: Duration = Duration::from_secs(1);
+/// How often [`HostVariable::update`] starts again.
+const UPDATE_ATTEMPTS: u32 = 1000;
+/// A waiter looks whether the name still leads to its segment every so many
+/// slices.
+const SLICES_PER_NAME_CHECK: u32 = 7;
+/// A read-only waiter cannot ask to be woken. It looks every so often: at
+/// first, doubling up to the last.
+const POLL_INTERVALS: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(10)];
+
+/// A named latest value that every process of this machine may read and write.
+///
+/// Opening is the slow part; reading and writing make no system call. A handle
+/// can be used by many threads at once and survives a fork: the child then is a
+/// user of its own.
+///
+/// ```
+/// # let place = robot_ipc::testing::scratch_place();
+/// use robot_ipc::VariableOptions;
+///
+/// # fn main() -> robot_ipc::Result<()> {
+/// let options = VariableOptions::new().max_size(64);
+/// # let options = options.place(place);
+/// let pose = options.open("pose")?;
+/// pose.write(b"1.0 2.0")?;
+///
+/// let (value, sample) = pose.sample()?;
+/// assert_eq!(value, b"1.0 2.0");
+/// assert_eq!(sample.version, 1);
+/// # pose.remove(std::time::Duration::from_secs(1))
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct HostVariable {
+    segment: Arc<Segment>,
+    write_timeout: Duration,
+}
+
+impl HostVariable {
+    /// Opens the variable `name` with default options, or creates it: for
+    /// values of up to 4096 bytes, for this user alone.
+    ///
+    /// # Errors
+    /// The name breaks the rules, the variable exists with another size, belongs
+    /// to somebody else, or there is no room for it.
+    pub fn open(name: &str) -> Result<HostVariable> {
+        VariableOptions::new().open(name)
+    }
+
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    fn core(&self) -> Variable<MappedVariable<'_>> {
+        self.segment.variable()
+    }
+
+    fn error(&self, reason: Reason) -> Error {
+        self.segment.error(reason)
+    }
+
+    /// Its name and file.
+    #[must_use]
+    pub fn subject(&self) -> &Subject {
+        self.segment.subject()
+    }
+
+    /// How many bytes a value can have.
+    #[must_use]
+    pub fn max_size(&self) -> u32 {
+        self.segment.geometry().max_size()
+    }
+
+    /// How many slots there are.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        self.segment.geometry().slot_count()
+    }
+
+    /// Whether the handle was opened read-only.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        !self.segment.is_writable()
+    }
+
+    /// How long a write looks for a free slot.
+    #[must_use]
+    pub fn write_timeout(&self) -> Duration {
+        self.write_timeout
+    }
+
+    /// The processes that have written or borrowed it and live.
+    ///
+    /// # Errors
+    /// Its name was removed.
+    pub fn census(&self) -> Result<Census> {
+        self.segment.census()
+    }
+
+    // ------------------------------------------------------------------ write
+
+    /// Makes `bytes` the latest value.
+    ///
+    /// # Errors
+    /// They are too many, or no slot came free within the write timeout; the
+    /// value before stays then. The handle is read-only, or the variable was
+    /// removed.
+    #[inline]
+    pub fn write(&self, bytes: &[u8]) -> Result<Sample> {
+        self.write_encoded(bytes, Encoding::RAW)
+    }
+
+    /// As [`write`](HostVariable::write), for bytes that another codec made.
+    ///
+    /// # Errors
+    /// As `write`.
+    #[inline]
+    pub fn write_encoded(&self, bytes: &[u8], encoding: Encoding) -> Result<Sample> {
+        self.put(&self.segment.system(), bytes, encoding, None, self.write_timeout)
+    }
+
+    /// Makes `bytes` the latest value only if that is still `version` (0: only
+    /// if nobody has written).
+    ///
+    /// # Errors
+    /// As [`write`](HostVariable::write); [`Reason::Changed`] if it is not.
+    pub fn write_if(&self, version: u64, bytes: &[u8], encoding: Encoding) -> Result<Sample> {
+        self.put(&self.segment.system(), bytes, encoding, Some(version), self.write_timeout)
+    }
+
+    /// As [`write_encoded`](HostVariable::write_encoded) and
+    /// [`write_if`](HostVariable::write_if), with a time limit of its own.
+    ///
+    /// # Errors
+    /// As those.
+    pub fn write_within(
+        &self,
+        timeout: Duration,
+        bytes: &[u8],
+        encoding: Encoding,
+        replaces: Option<u64>,
+    ) -> Result<Sample> {
+        self.put(&self.segment.system(), bytes, encoding, replaces, timeout)
+    }
+
+    /// A write in an environment of the caller's, whose steps are the write's.
+    pub(crate) fn put<E: Environment>(
+        &self,
+        system: &E,
+        bytes: &[u8],
+        encoding: Encoding,
+        replaces: Option<u64>,
+        timeout: Duration,
+    ) -> Result<Sample> {
+        let core = self.core();
+        let length = core.check_size(bytes.len()).map_err(|error| self.write_error(error))?;
+        let me = self.segment.registration("write")?;
+        let _deferral = Deferral::new();
+        let deadline = Deadline::new(timeout);
+        let claim = self.claim_within(&deadline, || {
+            core.claim(system, me.participant, &me.suspects)
+        })?;
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        // One copy, but for those who stop in the middle of it.
+        let filled = core.fill(&claim, 0, first).and_then(|()| {
+            system.step(Step::Filled);
+            core.fill(&claim, first.len(), second)
+        });
+        if let Err(error) = filled {
+            core.abandon(system, me.participant, claim);
+            return Err(self.write_error(error));
+        }
+        system.step(Step::Filled);
+        let details = Details { length, encoding, replaces };
+        self.publish_within(&deadline, system, me, claim, &details)
+    }
+
+    /// Claims a slot; tries again until the deadline while none is free.
+    fn claim_within(
+        &self,
+        deadline: &Deadline,
+        mut claim: impl FnMut() -> Result<Claim, ClaimError>,
+    ) -> Result<Claim> {
+        let mut patience = Patience::new(deadline);
+        loop {
+            match claim() {
+                Ok(claim) => return Ok(claim),
+                Err(ClaimError::NoFreeSlot) => match patience.wait() {
+                    Waited::GoOn => {}
+                    Waited::TimeIsUp => {
+                        let slots = self.slots();
+                        let holders = self.holders();
+                        return Err(self.error(Reason::NoFreeSlot { slots, holders }));
+                    }
+                    Waited::Interrupted => return Err(self.error(Reason::Interrupted)),
+                },
+                Err(ClaimError::Retired) => return Err(self.error(Reason::Retired)),
+                Err(ClaimError::Corrupt) => return Err(self.error(Reason::Corrupt)),
+            }
+        }
+    }
+
+    /// Publishes a filled slot; tries again until the deadline while others are
+    /// faster. The claim is gone afterwards in any case.
+    fn publish_within<E: Environment>(
+        &self,
+        deadline: &Deadline,
+        system: &E,
+        me: &Registration,
+        mut claim: Claim,
+        details: &Details,
+    ) -> Result<Sample> {
+        let core = self.core();
+        let mut patience = Patience::new(deadline);
+        loop {
+            match core.publish(system, me.participant, claim, details) {
+                Ok(sample) => return Ok(sample),
+                Err((error, kept)) => {
+                    let waited = match error {
+                        PublishError::Contended => patience.wait(),
+                        _ => Waited::TimeIsUp,
+                    };
+                    claim = kept;
+                    if waited == Waited::GoOn {
+                        continue;
+                    }
+                    core.abandon(system, me.participant, claim);
+                    return Err(match (error, waited) {
+                        (_, Waited::Interrupted) => self.error(Reason::Interrupted),
+                        (PublishError::Contended, _) => {
+                            self.error(Reason::Contended { tried: deadline.timeout })
+                        }
+                        (error, _) => self.write_error(WriteError::Publish(error)),
+                    });
+                }
+            }
+        }
+    }
+
+    fn write_error(&self, error: WriteError) -> Error {
+        self.error(match error {
+            WriteError::TooLarge { size, max_size } => {
+                Reason::TooLarge { size: size as u64, max_size }
+            }
+            WriteError::Claim(ClaimError::Retired) | WriteError::Publish(PublishError::Retired) => {
+                Reason::Retired
+            }
+            WriteError::Publish(PublishError::Changed { version }) => Reason::Changed { version },
+            WriteError::Claim(ClaimError::NoFreeSlot) | WriteError::Publish(PublishError::Contended) => {
+                Reason::Contended { tried: Duration::ZERO }
+            }
+            WriteError::Claim(ClaimError::Corrupt) | WriteError::Publish(PublishError::Corrupt) => {
+                Reason::Corrupt
+            }
+        })
+    }
+
+    /// Who holds slots, the busiest first; one's own loans and borrows count.
+    fn holders(&self) -> Holders {
+        let core = self.core();
+        let mut slots = [0u32; MAX_PARTICIPANTS as usize];
+        for holder in (0..self.slots()).flat_map(|slot| core.holders(slot)) {
+            slots[holder.index() as usize] += 1;
+        }
+        let mut holders = Holders::new();
+        while let Some((index, count)) =
+            slots.iter().copied().enumerate().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > 0)
+        {
+            let pid = Participant::new(index as u32).map_or(0, |holder| core.memory().pid(holder));
+            if holders.push(Holder { pid, slots: count }).is_err() {
+                break;
+            }
+            slots[index] = 0;
+        }
+        holders
+    }
+
+    // ------------------------------------------------------------------- read
+
+    /// Copies the latest value into `buffer` and says what it is.
+    ///
+    /// # Errors
+    /// Nobody has written yet, the buffer is too small, the variable was removed
+    /// or is damaged, or writers were faster for a whole second.
+    #[inline]
+    pub fn read_into(&self, buffer: &mut [u8]) -> Result<Sample> {
+        let sample = self.read_prefix(buffer)?;
+        if sample.length as usize > buffer.len() {
+            return Err(self.buffer_too_small(buffer.len(), &sample));
+        }
+        Ok(sample)
+    }
+
+    pub(crate) fn buffer_too_small(&self, size: usize, sample: &Sample) -> Error {
+        self.error(Reason::BufferTooSmall { size, needed: sample.length })
+    }
+
+    /// As [`read_into`](HostVariable::read_into), but a value that does not fit
+    /// is cut; the sample tells its whole length.
+    ///
+    /// # Errors
+    /// As `read_into`.
+    #[inline]
+    pub fn read_prefix(&self, buffer: &mut [u8]) -> Result<Sample> {
+        let _deferral = Deferral::new();
+        match self.core().read(buffer) {
+            Ok(sample) => Ok(sample),
+            Err(ReadError::Contended) => self.read_patiently(buffer),
+            Err(error) => Err(self.read_error(error)),
+        }
+    }
+
+    /// Reads while writers are faster: a large value with few slots.
+    #[cold]
+    fn read_patiently(&self, buffer: &mut [u8]) -> Result<Sample> {
+        let deadline = Deadline::new(READ_PATIENCE);
+        let mut patience = Patience::new(&deadline);
+        let may_borrow = self.segment.is_writable() && self.slots() > 2;
+        loop {
+            match self.core().read(buffer) {
+                Err(ReadError::Contended) => {}
+                done => return done.map_err(|error| self.read_error(error)),
+            }
+            // A pinned value holds still. Where this process can pin, it does.
+            if may_borrow {
+                if let Ok(borrow) = self.borrow() {
+                    let length = buffer.len().min(borrow.size());
+                    borrow.copy_to(0, &mut buffer[..length]);
+                    return Ok(borrow.sample());
+                }
+            }
+            match patience.wait() {
+                Waited::GoOn => {}
+                Waited::TimeIsUp => return Err(self.error(Reason::Contended { tried: READ_PATIENCE })),
+                Waited::Interrupted => return Err(self.error(Reason::Interrupted)),
+            }
+        }
+    }
+
+    fn read_error(&self, error: ReadError) -> Error {
+        self.error(match error {
+            ReadError::NeverWritten => Reason::NeverWritten,
+            ReadError::Retired => Reason::Retired,
+            ReadError::Contended => Reason::Contended { tried: Duration::ZERO },
+            ReadError::Corrupt => Reason::Corrupt,
+        })
+    }
+
+    /// The latest value, with version, time and encoding of the very write it
+    /// came from. Allocates.
+    ///
+    /// # Errors
+    /// As [`read_into`](HostVariable::read_into).
+    pub fn sample(&self) -> Result<(Vec<u8>, Sample)> {
+        let mut value = Vec::new();
+        loop {
+            let sample = self.read_prefix(&mut value)?;
+            let length = sample.length as usize;
+            if length <= value.len() {
+                value.truncate(length);
+                return Ok((value, sample));
+            }
+            value.resize(length, 0);
+        }
+    }
+
+    /// The latest version: 0 before the first write, then one more per write.
+    ///
+    /// # Errors
+    /// The variable was removed or is damaged.
+    pub fn version(&self) -> Result<u64> {
+        self.stable(|core| core.version()).map(|(version, _)| version)
+    }
+
+    /// What stands beside the latest value.
+    ///
+    /// # Errors
+    /// As [`read_into`](HostVariable::read_into).
+    pub fn latest(&self) -> Result<Sample> {
+        self.stable(|core| core.sample())
+    }
+
+    /// Repeats what ends at once unless writers are faster.
+    fn stable<T>(
+        &self,
+        look: impl Fn(&Variable<MappedVariable<'_>>) -> Result<T, ReadError>,
+    ) -> Result<T> {
+        let deadline = Deadline::new(READ_PATIENCE);
+        let mut patience = Patience::new(&deadline);
+        loop {
+            match look(&self.core()) {
+                Ok(found) => return Ok(found),
+                Err(ReadError::Contended) if patience.wait() == Waited::GoOn => {}
+                Err(error) => return Err(self.read_error(error)),
+            }
+        }
+    }
+
+    /// How long ago the latest value was written.
+    ///
+    /// # Errors
+    /// As [`read_into`](HostVariable::read_into); its age cannot be told if the
+    /// writer had no clock or lives in another time namespace.
+    pub fn age(&self) -> Result<Duration> {
+        self.age_of(&self.latest()?)
+    }
+
+    /// How long ago the value of `sample` was written.
+    ///
+    /// # Errors
+    /// Its age cannot be told.
+    pub fn age_of(&self, sample: &Sample) -> Result<Duration> {
+        let no_age = |reason| Err(self.error(Reason::NoAge { reason }));
+        if sample.time_ns == 0 {
+            return no_age("its writer has no clock");
+        }
+        if !clock::is_same_clock(&self.segment.header().creator()) {
+            return no_age("it was created in another time namespace");
+        }
+        Ok(Duration::from_nanos(clock::now_ns().saturating_sub(sample.time_ns)))
+    }
+
+    /// Fails if the value of `sample` is older than `max_age`.
+    ///
+    /// # Errors
+    /// [`Reason::TooOld`], or its age cannot be told.
+    pub fn check_age(&self, sample: &Sample, max_age: Duration) -> Result<()> {
+        let age = self.age_of(sample)?;
+        if age > max_age { Err(self.error(Reason::TooOld { age, max_age })) } else { Ok(()) }
+    }
+
+    // ------------------------------------------------------------------- wait
+
+    /// Waits until the latest version is not `since` any more, for at most
+    /// `timeout` (`None`: without end). Returns the new one.
+    ///
+    /// A read-only handle cannot ask to be woken: it looks every 50 µs at
+    /// first, and every 10 ms after a while.
+    ///
+    /// # Errors
+    /// [`Reason::TimedOut`], [`Reason::Interrupted`] by a signal, or the variable
+    /// or its name was removed.
+    pub fn wait_for_update(&self, since: u64, timeout: Option<Duration>) -> Result<u64> {
+        let start = Instant::now();
+        let mut slices = 0;
+        let mut interval = POLL_INTERVALS[0];
+        loop {
+            let (version, seen) = self.stable(|core| core.version())?;
+            if version != since {
+                return Ok(version);
+            }
+            let waited = start.elapsed();
+            let left = match timeout {
+                Some(timeout) if waited >= timeout => {
+                    return Err(self.error(Reason::TimedOut { waited }));
+                }
+                Some(timeout) => timeout - waited,
+                None => Duration::MAX,
+            };
+            let core = self.core();
+            let wakened = if self.segment.is_writable() {
+                let Some(armed) = core.arm(seen) else { continue };
+                let word = robot_ipc_core::variable::Memory::latest(core.memory());
+                let wakened = futex::wait(word, armed, left);
+                slices += 1;
+                wakened.map_err(|errno| self.error(Reason::system("wait")(errno)))?
+            } else {
+                let time = interval.min(left);
+                interval = (interval * 2).min(POLL_INTERVALS[1]);
+                slices += u32::from(interval == POLL_INTERVALS[1]);
+                futex::sleep(time)
+            };
+            if wakened == futex::Wakened::BySignal {
+                return Err(self.error(Reason::Interrupted));
+            }
+            let check = if self.segment.is_writable() {
+                slices >= SLICES_PER_NAME_CHECK
+            } else {
+                slices >= 100
+            };
+            if check {
+                slices = 0;
+                self.segment.check_name()?;
+            }
+        }
+    }
+
+    // ----------------------------------------------------------------- update
+
+    /// Replaces the latest value by what `change` makes of it, and tries again
+    /// if somebody else has written meanwhile: no change is lost. `change` gets
+    /// `None` before the first write, and may be called several times.
+    ///
+    /// ```
+    /// # let place = robot_ipc::testing::scratch_place();
+    /// # let options = robot_ipc::VariableOptions::new().place(place);
+    /// # fn main() -> robot_ipc::Result<()> {
+    /// # let counter = options.open("counter")?;
+    /// for _ in 0..3 {
+    ///     counter.update(|old| vec![old.map_or(0, |bytes| bytes[0]) + 1])?;
+    /// }
+    /// assert_eq!(counter.sample()?.0, [3]);
+    /// # counter.remove(std::time::Duration::from_secs(1))
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`write`](HostVariable::write); [`Reason::Contended`] if others were
+    /// faster a thousand times.
+    pub fn update(&self, mut change: impl FnMut(Option<&[u8]>) -> Vec<u8>) -> Result<Sample> {
+        self.segment.check_writable("update")?;
+        let start = Instant::now();
+        for _ in 0..UPDATE_ATTEMPTS {
+            let (new, version, encoding) = match self.sample() {
+                Ok((value, sample)) => (change(Some(&value)), sample.version, sample.encoding),
+                Err(error) if *error.reason() == Reason::NeverWritten => {
+                    (change(None), 0, Encoding::RAW)
+                }
+                Err(error) => return Err(error),
+            };
+            match self.write_if(version, &new, encoding) {
+                Err(error) if matches!(error.reason(), Reason::Changed { .. }) => {}
+                done => return done,
+            }
+        }
+        Err(self.error(Reason::Contended { tried: start.elapsed() }))
+    }
+
+    // ----------------------------------------------------------------- remove
+
+    /// Removes the variable from the machine: its value is gone, every handle on
+    /// it fails from now on, and whoever opens the name gets a new one. Waits at
+    /// most `timeout` for somebody else who is removing it.
+    ///
+    /// # Errors
+    /// This process may not remove the file, or somebody else does and hangs.
+    pub fn remove(&self, timeout: Duration) -> Result<()> {
+        self.segment.retire(timeout)
+    }
+}
+
+/// A point in time that is only computed when somebody has to wait.
+struct Deadline {
+    timeout: Duration,
+}
+
+impl Deadline {
+    fn new(timeout: Duration) -> Deadline {
+        Deadline { timeout }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waited {
+    GoOn,
+    TimeIsUp,
+    Interrupted,
+}
+
+/// Waits between tries: first only gives way to others, then sleeps a little
+/// longer each time.
+struct Patience<'a> {
+    deadline: &'a Deadline,
+    start: Option<Instant>,
+    tries: u32,
+}
+
+impl<'a> Patience<'a> {
+    fn new(deadline: &'a Deadline) -> Self {
+        Patience { deadline, start: None, tries: 0 }
+    }
+
+    #[cold]
+    fn wait(&mut self) -> Waited {
+        let start = *self.start.get_or_insert_with(Instant::now);
+        let elapsed = start.elapsed();
+        if elapsed >= self.deadline.timeout {
+            return Waited::TimeIsUp;
+        }
+        self.tries += 1;
+        if self.tries <= 8 {
+            rustix::thread::sched_yield();
+            return Waited::GoOn;
+        }
+        let time = Duration::from_micros(20 << (self.tries - 8).min(6));
+        match futex::sleep(time.min(self.deadline.timeout - elapsed)) {
+            futex::Wakened::LookAgain => Waited::GoOn,
+            futex::Wakened::BySignal => Waited::Interrupted,
+        }
+    }
+}

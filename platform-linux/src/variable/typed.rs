@@ -1,0 +1,156 @@
+//! Variables for values of one type.
+
+use super::{Deadline, HostVariable};
+use crate::error::{Reason, Result};
+use crate::interrupt::Deferral;
+use core::marker::PhantomData;
+use robot_ipc_core::codec::{Codec, EncodeError, Full, Sink};
+use robot_ipc_core::variable::{Claim, Details, MappedVariable, Sample, Variable};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A variable whose values are `C::Value`: a plain struct with
+/// [`Raw`](crate::codec::Raw), any serde type with
+/// [`Postcard`](crate::codec::Postcard).
+///
+/// ```
+/// # let place = robot_ipc::testing::scratch_place();
+/// use robot_ipc::VariableOptions;
+/// use robot_ipc::codec::Postcard;
+///
+/// # fn main() -> robot_ipc::Result<()> {
+/// # let options = VariableOptions::new().place(place);
+/// let goal = options.open_typed::<Postcard<(f64, bool)>>("goal")?;
+/// goal.write(&(1.5, true))?;
+/// assert_eq!(goal.read()?, (1.5, true));
+/// # goal.variable().remove(std::time::Duration::from_secs(1))
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct TypedVariable<C> {
+    variable: HostVariable,
+    /// Where a value is decoded from: others may change the shared bytes.
+    scratch: Mutex<Box<[u8]>>,
+    codec: PhantomData<C>,
+}
+
+impl<C: Codec> TypedVariable<C> {
+    pub(super) fn new(variable: HostVariable) -> Self {
+        let scratch = vec![0; variable.max_size() as usize].into_boxed_slice();
+        TypedVariable { variable, scratch: Mutex::new(scratch), codec: PhantomData }
+    }
+
+    /// The variable of bytes beneath.
+    pub fn variable(&self) -> &HostVariable {
+        &self.variable
+    }
+
+    /// Encodes `value` straight into a slot and makes it the latest.
+    ///
+    /// # Errors
+    /// As [`HostVariable::write`]; it cannot be encoded.
+    pub fn write(&self, value: &C::Value) -> Result<Sample> {
+        self.put(value, None)
+    }
+
+    /// As [`write`](TypedVariable::write), but only if `version` is still the
+    /// latest.
+    ///
+    /// # Errors
+    /// As `write`; [`Reason::Changed`] if it is not.
+    pub fn write_if(&self, version: u64, value: &C::Value) -> Result<Sample> {
+        self.put(value, Some(version))
+    }
+
+    fn put(&self, value: &C::Value, replaces: Option<u64>) -> Result<Sample> {
+        let variable = &self.variable;
+        let me = variable.segment().registration("write")?;
+        let core = variable.core();
+        let system = variable.segment().system();
+        let _deferral = Deferral::new();
+        let deadline = Deadline::new(variable.write_timeout());
+        let claim = variable.claim_within(&deadline, || {
+            core.claim(&system, me.participant, &me.suspects)
+        })?;
+        let mut sink = SlotSink { core: &core, claim: &claim, length: 0 };
+        let encoded = C::encode(value, &mut sink);
+        let length = sink.length;
+        if let Err(error) = encoded {
+            core.abandon(&system, me.participant, claim);
+            let max_size = variable.max_size();
+            return Err(variable.error(match error {
+                EncodeError::Full => Reason::TooLarge { size: u64::from(max_size) + 1, max_size },
+                EncodeError::Refused => Reason::Encode,
+            }));
+        }
+        let details = Details { length: length as u32, encoding: C::ENCODING, replaces };
+        variable.publish_within(&deadline, &system, me, claim, &details)
+    }
+
+    /// The latest value.
+    ///
+    /// # Errors
+    /// As [`HostVariable::read_into`]; the bytes are not such a value.
+    pub fn read(&self) -> Result<C::Value> {
+        self.sample().map(|(value, _)| value)
+    }
+
+    /// The latest value, with version and time of its write.
+    ///
+    /// # Errors
+    /// As [`read`](TypedVariable::read).
+    pub fn sample(&self) -> Result<(C::Value, Sample)> {
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let sample = self.variable.read_into(&mut scratch)?;
+        let wrong = |error| self.variable.error(Reason::Decode(error));
+        C::check_encoding(sample.encoding).map_err(wrong)?;
+        let value = C::decode(&scratch[..sample.length as usize]).map_err(wrong)?;
+        Ok((value, sample))
+    }
+
+    /// Waits for a version other than `since`, and reads it.
+    ///
+    /// # Errors
+    /// As [`HostVariable::wait_for_update`] and [`read`](TypedVariable::read).
+    pub fn wait(&self, since: u64, timeout: Option<Duration>) -> Result<(C::Value, Sample)> {
+        self.variable.wait_for_update(since, timeout)?;
+        self.sample()
+    }
+
+    /// Replaces the latest value by what `change` makes of it; see
+    /// [`HostVariable::update`].
+    ///
+    /// # Errors
+    /// As `HostVariable::update`.
+    pub fn update(&self, mut change: impl FnMut(Option<C::Value>) -> C::Value) -> Result<Sample> {
+        self.variable.segment().check_writable("update")?;
+        let start = Instant::now();
+        for _ in 0..super::UPDATE_ATTEMPTS {
+            let (new, version) = match self.sample() {
+                Ok((value, sample)) => (change(Some(value)), sample.version),
+                Err(error) if *error.reason() == Reason::NeverWritten => (change(None), 0),
+                Err(error) => return Err(error),
+            };
+            match self.write_if(version, &new) {
+                Err(error) if matches!(error.reason(), Reason::Changed { .. }) => {}
+                done => return done,
+            }
+        }
+        Err(self.variable.error(Reason::Contended { tried: start.elapsed() }))
+    }
+}
+
+/// Puts encoded pieces into a claimed slot, one behind the other.
+struct SlotSink<'a> {
+    core: &'a Variable<MappedVariable<'a>>,
+    claim: &'a Claim,
+    length: usize,
+}
+
+impl Sink for SlotSink<'_> {
+    fn extend(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        self.core.fill(self.claim, self.length, bytes).map_err(|_| Full)?;
+        self.length += bytes.len();
+        Ok(())
+    }
+}

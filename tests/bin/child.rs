@@ -1,0 +1,2 @@
+//! Child processes of the tests.
+fn main() {}

@@ -1,0 +1,222 @@
+//! What the tests share: places of their own, child processes, this very build's
+//! library.
+
+use robot_ipc::{HostVariable, Place, VariableOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// The folder of the workspace.
+#[must_use]
+pub fn workspace() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// The shared library that was built together with this test.
+///
+/// # Panics
+/// There is none.
+#[must_use]
+pub fn library() -> PathBuf {
+    let test = std::env::current_exe().expect("this test is a file");
+    let library = test.parent().expect("in a folder").join("librobot_ipc.so");
+    assert!(library.exists(), "{} was not built together with this test", library.display());
+    library
+}
+
+/// A namespace of a test's own. Its objects are removed when the test ends.
+#[derive(Debug)]
+pub struct Scratch {
+    place: Place,
+}
+
+impl Scratch {
+    /// A new one in `/dev/shm`.
+    #[must_use]
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Scratch {
+        Scratch { place: robot_ipc::testing::scratch_place() }
+    }
+
+    /// A new one in another folder.
+    ///
+    /// # Panics
+    /// The folder is not an absolute path.
+    #[must_use]
+    pub fn in_directory(directory: &Path) -> Scratch {
+        let place = robot_ipc::testing::scratch_place();
+        Scratch { place: place.with_directory(directory).expect("an absolute path") }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Default options in this place.
+    pub fn options(&self) -> VariableOptions {
+        VariableOptions::new().place(self.place.clone())
+    }
+
+    /// The file of the variable `name`.
+    ///
+    /// # Panics
+    /// The name breaks the rules.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        let kind = robot_ipc_core::header::Kind::Variable;
+        self.place.subject(kind, name.as_bytes()).expect("a good name").path().to_owned()
+    }
+
+    /// Makes `command` look for its objects here.
+    pub fn enter<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command
+            .env(robot_ipc::shm::DIRECTORY_VARIABLE, self.place.directory())
+            .env(robot_ipc::shm::NAMESPACE_VARIABLE, self.place.namespace())
+            .env_remove("ROBOT_IPC_MODE")
+            .env_remove("ROBOT_IPC_GROUP")
+    }
+
+    /// A child process (`bin/child.rs`) that does `role` here.
+    #[must_use]
+    pub fn child(&self, program: &str, role: &str) -> Command {
+        let mut command = Command::new(program);
+        self.enter(command.arg(role));
+        command
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        for entry in robot_ipc::listing::list(&self.place).unwrap_or_default() {
+            let _ = std::fs::remove_file(entry.subject.path());
+        }
+    }
+}
+
+/// A child process that is killed when the test ends, however it ends.
+#[derive(Debug)]
+pub struct Kept(pub Child);
+
+impl Kept {
+    /// Starts `command`.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn start(command: &mut Command) -> Kept {
+        Kept(command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")))
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.0.id() as i32) {
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    /// Waits until it ends by itself; whether it succeeded.
+    ///
+    /// # Panics
+    /// It takes longer than a minute, which means that it hangs.
+    pub fn succeeds(&mut self) -> bool {
+        let mut status = None;
+        eventually("a child process ends", || {
+            status = self.0.try_wait().expect("it is our child");
+            status.is_some()
+        });
+        status.is_some_and(|status| status.success())
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Waits until `condition` holds. The limit is a bound on hangs, not a measure.
+///
+/// # Panics
+/// It does not hold within a minute.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(60), "after a minute: not yet: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A value of `size` bytes that shows whether it is whole: a number, repeated,
+/// each time mixed with where it stands.
+///
+/// # Panics
+/// `size` is not a multiple of 8.
+pub fn fill_pattern(buffer: &mut [u8], number: u64) {
+    assert!(buffer.len().is_multiple_of(8) && !buffer.is_empty());
+    for (index, word) in buffer.chunks_exact_mut(8).enumerate() {
+        word.copy_from_slice(&(number ^ mix(index as u64)).to_ne_bytes());
+    }
+}
+
+/// The number of a pattern; `None` if the value is torn.
+#[must_use]
+pub fn pattern_of(value: &[u8]) -> Option<u64> {
+    let mut words = value
+        .chunks_exact(8)
+        .enumerate()
+        .map(|(index, word)| u64::from_ne_bytes(word.try_into().unwrap_or_default()) ^ mix(index as u64));
+    let number = words.next()?;
+    (value.len().is_multiple_of(8) && words.all(|other| other == number)).then_some(number)
+}
+
+fn mix(index: u64) -> u64 {
+    index.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// Numbers that look random and can be had again: the seed is printed by tests.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// The numbers of `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Random {
+        Random(seed | 1)
+    }
+
+    /// The next one.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// One below `limit`.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+}
+
+/// Says loudly that something could not be tested here.
+pub fn skipped(what: &str, why: &str) {
+    eprintln!("\n*** NOT TESTED: {what}: {why}\n");
+}
+
+/// Opens `name` with default options in `scratch`.
+///
+/// # Panics
+/// It cannot be opened.
+#[must_use]
+pub fn open(scratch: &Scratch, name: &str) -> HostVariable {
+    scratch.options().open(name).unwrap_or_else(|error| panic!("{error}"))
+}
