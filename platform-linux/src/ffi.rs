@@ -3,7 +3,7 @@
 //! Each function returns a [`ripc_status`]; results come through pointers. A
 //! status other than `RIPC_OK` leaves a text that [`ripc_last_error`] gives, for
 //! the calling thread. No panic crosses this border, and nothing here allocates
-//! after opening. The header `include/robot_ipc_native.h` is generated from
+//! after opening. The header `include/ripc.h` is generated from
 //! these files and checked by a test.
 
 #![allow(unsafe_code)]

@@ -207,9 +207,11 @@ impl Random {
     }
 }
 
-/// Says loudly that something could not be tested here.
+/// Says loudly that something could not be tested here: not through `eprintln!`,
+/// which the test runner would keep to itself.
 pub fn skipped(what: &str, why: &str) {
-    eprintln!("\n*** NOT TESTED: {what}: {why}\n");
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr().lock(), "\n*** NOT TESTED: {what}: {why}");
 }
 
 /// Opens `name` with default options in `scratch`.

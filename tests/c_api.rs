@@ -1,0 +1,90 @@
+//! The C interface, from C programs: the example of the documentation, and each
+//! function with what goes wrong, linked to the shared and to the static library.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::{Scratch, library, skipped, workspace};
+
+/// A program that is removed when the test ends.
+struct Program {
+    path: PathBuf,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Compiles `source`; `None` without a C compiler.
+fn compile(source: &Path, static_library: bool) -> Option<Program> {
+    let kind = if static_library { "static" } else { "shared" };
+    let name = format!("{}-{kind}-{}", source.file_stem()?.display(), std::process::id());
+    let program = Program { path: std::env::temp_dir().join(name) };
+    let mut command = Command::new("cc");
+    command
+        .args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I"])
+        .arg(workspace().join("platform-linux/include"))
+        .arg(source)
+        .arg("-o")
+        .arg(&program.path);
+    if static_library {
+        command.arg(library().with_extension("a")).args(["-lpthread", "-ldl", "-lm"]);
+    } else {
+        let folder = library().parent()?.to_owned();
+        command.arg("-L").arg(&folder).args(["-lrobot_ipc", "-Wl,-rpath"]).arg(folder);
+    }
+    match command.output() {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{command:?}: {text}");
+            Some(program)
+        }
+        Err(_) => {
+            skipped("the C interface", "no C compiler is installed");
+            None
+        }
+    }
+}
+
+fn run(program: &Program) -> String {
+    let scratch = Scratch::new();
+    let mut command = Command::new(&program.path);
+    let output = scratch.enter(&mut command).output().expect("the program starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {errors}", output.status);
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Against a C interface that differs from the Rust one, or crashes its caller.
+#[test]
+fn every_function_from_c() {
+    for static_library in [false, true] {
+        if let Some(program) = compile(&workspace().join("tests/c/native.c"), static_library) {
+            let text = run(&program);
+            let build = robot_ipc::build_id::BUILD_ID;
+            assert!(text.trim_end().ends_with(build), "linked to another build: {text}");
+        }
+    }
+}
+
+/// Against an example that does not work any more.
+#[test]
+fn the_example_runs() {
+    if let Some(program) = compile(&workspace().join("platform-linux/examples/pose.c"), false) {
+        assert_eq!(run(&program), "version 1: 1.5 -2 0.25\nwait: RIPC_TIMED_OUT\n");
+    }
+}
+
+/// Against a library that programs link to by the path it was built at: the
+/// name it gives itself is the one the linker looks for.
+#[test]
+fn the_shared_library_has_a_soname() {
+    match Command::new("readelf").arg("-d").arg(library()).output() {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(text.contains("soname: [librobot_ipc.so]"), "{text}");
+        }
+        Err(_) => skipped("the library's SONAME", "readelf is not installed"),
+    }
+}
