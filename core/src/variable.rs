@@ -532,15 +532,16 @@ impl<M: Memory> Variable<M> {
         }
         let head = self.memory.head(slot);
         let stamp = Stamp::from_word(head.stamp.load(Relaxed));
+        if !latest.names(stamp) {
+            return None;
+        }
         let version = stamp.version(head.high.load(Relaxed));
         // SYNC validate ↔ busy: as in a read, the upper half belongs to the
-        // stamp if nobody has touched the slot meanwhile. And if somebody has,
-        // the next look at `latest` finds it changed.
+        // stamp if nobody has touched the slot meanwhile.
         if Site::ValidateFence.present() {
             fence(Acquire);
         }
-        let unchanged = head.stamp.load(Relaxed) == stamp.word();
-        (latest.names(stamp) && unchanged).then_some(version)
+        (head.stamp.load(Relaxed) == stamp.word()).then_some(version)
     }
 
     // ----------------------------------------------------------------- read

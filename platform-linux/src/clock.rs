@@ -16,6 +16,7 @@ struct World {
     time_namespace: [u64; 2],
 }
 
+#[allow(clippy::unnecessary_cast)] // the widths differ between processors
 fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| World {

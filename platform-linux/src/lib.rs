@@ -52,6 +52,7 @@ pub mod variable;
 pub use error::{Error, Reason, Result};
 pub use robot_ipc_core::codec;
 pub use robot_ipc_core::codec::Encoding;
+pub use robot_ipc_core::header::Kind;
 pub use robot_ipc_core::variable::Sample;
 pub use segment::Census;
 pub use shm::Place;

@@ -51,8 +51,7 @@ pub(crate) struct Segment {
     /// This process's registration; those of processes it was forked from stay
     /// in `registrations`, since a guard may still name them.
     current: AtomicPtr<Registration>,
-    #[allow(clippy::vec_box)] // `current` points to one of them
-    registrations: Mutex<Vec<Box<Registration>>>,
+    registrations: Mutex<Vec<Arc<Registration>>>,
 }
 
 // SAFETY: the mapping is reached through atomics only, and the rest is Sync.
@@ -82,7 +81,10 @@ pub(crate) struct Request {
 }
 
 /// All segments that are mapped in this process, by file.
-static MAPPED: Mutex<Option<HashMap<(FileIdentity, bool), Weak<Segment>>>> = Mutex::new(None);
+static MAPPED: Mutex<Option<Mapped>> = Mutex::new(None);
+
+/// By file, and whether it may be written.
+type Mapped = HashMap<(FileIdentity, bool), Weak<Segment>>;
 
 /// What came of looking for an existing segment.
 enum Found {
@@ -291,7 +293,7 @@ impl Segment {
         // Acquire: pairs with the store in `register`; another thread may have
         // registered just now.
         let current = self.current.load(Ordering::Acquire);
-        // SAFETY: it points into a box in `registrations`, which only grows
+        // SAFETY: it points to one of `registrations`, which only grow in number
         // until `self` is dropped.
         match unsafe { current.as_ref() } {
             Some(registration) if registration.generation == fork::generation() => Ok(registration),
@@ -304,12 +306,12 @@ impl Segment {
         self.check_writable(operation)?;
         let slow_path = fork::slow_path();
         let mut registrations = self.registrations.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = |registration: &Box<Registration>| registration.generation == fork::generation();
+        let here = |registration: &Arc<Registration>| registration.generation == fork::generation();
         if !registrations.last().is_some_and(here) {
             let new = self.new_registration(&slow_path).map_err(|reason| self.error(reason))?;
-            registrations.push(Box::new(new));
+            registrations.push(Arc::new(new));
         }
-        let newest = registrations.last().map_or(core::ptr::null(), |newest| &raw const **newest);
+        let newest = registrations.last().map_or(core::ptr::null(), Arc::as_ptr);
         // Release: pairs with the load in `registration`.
         self.current.store(newest.cast_mut(), Ordering::Release);
         // SAFETY: as in `registration`; one was pushed above if there was none.
@@ -478,13 +480,13 @@ impl Segment {
 impl Drop for Segment {
     fn drop(&mut self) {
         let registrations = self.registrations.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(registration) = registrations.last() {
-            if registration.generation == fork::generation() {
-                // SAFETY: still mapped, and writable since this registered.
-                let variable = unsafe { MappedVariable::new(self.start, self.geometry) };
-                let entry = variable.participants().entry(registration.participant);
-                entry.pid.store(0, Ordering::Relaxed);
-            }
+        if let Some(registration) = registrations.last()
+            && registration.generation == fork::generation()
+        {
+            // SAFETY: still mapped, and writable since this registered.
+            let variable = unsafe { MappedVariable::new(self.start, self.geometry) };
+            let entry = variable.participants().entry(registration.participant);
+            entry.pid.store(0, Ordering::Relaxed);
         }
         // SAFETY: mapped by `map`, and all that borrow from it are gone, since
         // they hold this segment.

@@ -191,7 +191,7 @@ impl HostVariable {
         let claim = self.claim_within(&deadline, || {
             core.claim(system, me.participant, &me.suspects)
         })?;
-        let (first, second) = bytes.split_at(bytes.len() / 2);
+        let (first, second) = bytes.split_at(bytes.len() / 16 * 8);
         // One copy, but for those who stop in the middle of it.
         let filled = core.fill(&claim, 0, first).and_then(|()| {
             system.step(Step::Filled);
@@ -353,12 +353,10 @@ impl HostVariable {
                 done => return done.map_err(|error| self.read_error(error)),
             }
             // A pinned value holds still. Where this process can pin, it does.
-            if may_borrow {
-                if let Ok(borrow) = self.borrow() {
-                    let length = buffer.len().min(borrow.size());
-                    borrow.copy_to(0, &mut buffer[..length]);
-                    return Ok(borrow.sample());
-                }
+            if may_borrow && let Ok(borrow) = self.borrow() {
+                let length = buffer.len().min(borrow.size());
+                borrow.copy_to(0, &mut buffer[..length]);
+                return Ok(borrow.sample());
             }
             match patience.wait() {
                 Waited::GoOn => {}

@@ -1,2 +1,103 @@
-//! Child processes of the tests.
-fn main() {}
+//! Child processes of the tests: what one does is its first argument.
+
+#[path = "child/acting.rs"]
+mod acting;
+#[path = "child/forking.rs"]
+mod forking;
+#[path = "child/hostile.rs"]
+mod hostile;
+#[path = "child/participants.rs"]
+mod participants;
+#[path = "child/quiet.rs"]
+mod quiet;
+#[path = "child/writing.rs"]
+mod writing;
+
+use robot_ipc::{HostVariable, VariableOptions};
+
+/// The size of the values that are written here.
+const SIZE: usize = 4096;
+
+fn main() {
+    support::system::die_with_parent();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let Some((role, rest)) = arguments.split_first() else {
+        eprintln!("for tests only: the first argument is what to do");
+        std::process::exit(2);
+    };
+    match *role {
+        "write-forever" => writing::write_forever(rest),
+        "write-when-told" => writing::write_when_told(rest),
+        "stop-in-write" => writing::stop_in_write(rest),
+        "hold" => writing::hold(rest),
+        "write-threads" => writing::write_threads(rest),
+        "read-threads" => writing::read_threads(rest),
+        "count-up" => writing::count_up(rest),
+        "wait-forever" => writing::wait_forever(rest),
+        "open-when-told" => acting::open_when_told(),
+        "stop-in-slow-path" => acting::stop_in_slow_path(rest),
+        "fill-directory" => hostile::fill_directory(),
+        "open-mutated" => hostile::open_mutated(rest),
+        "use-mutated" => hostile::use_mutated(rest),
+        "open-shared" => hostile::open_shared(rest),
+        "participants" => participants::participants(rest),
+        "fork-uses-handle" => forking::uses_handle(),
+        "fork-drops-guards" => forking::drops_guards(),
+        "fork-stress" => forking::stress(rest),
+        "fork-and-idle" => forking::idle(rest),
+        "make-no-calls" => quiet::make_no_calls(rest),
+        "interrupt-in-write" => quiet::interrupt_in_write(),
+        unknown => {
+            eprintln!("there is no role '{unknown}'");
+            std::process::exit(2);
+        }
+    }
+}
+
+/// Opens `name` with default options.
+fn open(name: &str) -> HostVariable {
+    open_with(VariableOptions::new(), name)
+}
+
+fn open_with(options: VariableOptions, name: &str) -> HostVariable {
+    options.open(name).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A number among the arguments.
+fn number(text: &str) -> u64 {
+    text.parse().unwrap_or_else(|_| panic!("'{text}' is not a number"))
+}
+
+/// The next line of the standard input; `None` at its end.
+fn hear() -> Option<String> {
+    let mut line = String::new();
+    match std::io::stdin().read_line(&mut line) {
+        Ok(0) | Err(_) => None,
+        Ok(_) => Some(line.trim().to_owned()),
+    }
+}
+
+/// What a process does when it reaches a step.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Stop,
+    Kill,
+}
+
+impl Act {
+    fn from(text: &str) -> Act {
+        match text {
+            "stop" => Act::Stop,
+            "kill" => Act::Kill,
+            _ => panic!("'{text}' is neither 'stop' nor 'kill'"),
+        }
+    }
+
+    fn now(self) {
+        match self {
+            Act::Stop => support::system::stop_here(),
+            Act::Kill => support::system::die_here(),
+        }
+    }
+}

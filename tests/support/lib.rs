@@ -1,6 +1,10 @@
 //! What the tests share: places of their own, child processes, this very build's
 //! library.
 
+pub mod process;
+pub mod segment_file;
+pub mod system;
+
 use robot_ipc::{HostVariable, Place, VariableOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -221,4 +225,34 @@ pub fn skipped(what: &str, why: &str) {
 #[must_use]
 pub fn open(scratch: &Scratch, name: &str) -> HostVariable {
     scratch.options().open(name).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A value of `size` bytes, the pattern of `number`.
+///
+/// # Panics
+/// `size` is not a multiple of 8.
+#[must_use]
+pub fn pattern(size: usize, number: u64) -> Vec<u8> {
+    let mut buffer = vec![0; size];
+    fill_pattern(&mut buffer, number);
+    buffer
+}
+
+/// A seed for [`Random`]: `ROBOT_IPC_TEST_SEED`, or else one of the moment. It is
+/// printed, so that a failure can be had again.
+#[must_use]
+pub fn seed(what: &str) -> u64 {
+    let told = std::env::var("ROBOT_IPC_TEST_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = told.unwrap_or_else(|| {
+        let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        time.map_or(1, |time| time.as_nanos() as u64) ^ u64::from(std::process::id()) << 40
+    });
+    println!("{what}: ROBOT_IPC_TEST_SEED={seed}");
+    seed
+}
+
+/// A number from the environment, or else the default one.
+#[must_use]
+pub fn scale(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }

@@ -133,17 +133,17 @@ impl VariableOptions {
         let request = self.request(name)?;
         let segment = Segment::open(&request)?;
         let existing = segment.geometry();
-        if let Some(asked) = self.max_size.map(|size| size as u32) {
-            if existing.max_size() != asked {
-                let existing = existing.max_size();
-                return Err(segment.error(Reason::SizeMismatch { existing, asked }));
-            }
+        if let Some(asked) = self.max_size.map(|size| size as u32)
+            && asked != existing.max_size()
+        {
+            let existing = existing.max_size();
+            return Err(segment.error(Reason::SizeMismatch { existing, asked }));
         }
-        if let Some(asked) = self.slots {
-            if existing.slot_count() != asked {
-                let existing = existing.slot_count();
-                return Err(segment.error(Reason::SlotsMismatch { existing, asked }));
-            }
+        if let Some(asked) = self.slots
+            && asked != existing.slot_count()
+        {
+            let existing = existing.slot_count();
+            return Err(segment.error(Reason::SlotsMismatch { existing, asked }));
         }
         Ok(HostVariable { segment, write_timeout: self.write_timeout })
     }

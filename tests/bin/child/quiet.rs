@@ -1,0 +1,64 @@
+//! Roles that show what an operation does beside its work: system calls, signals.
+
+use crate::{SIZE, hear, number, open};
+use robot_ipc::testing::{Step, write_stepping};
+use std::cell::Cell;
+use support::{pattern, system};
+
+/// A system call that can be told from all others in a trace.
+fn mark(place: u32) {
+    let _ = std::fs::metadata(format!("/robot-ipc-mark-{place}"));
+}
+
+/// `NAME COUNT`: between mark 0 and 1 one write; between 1 and 2 COUNT writes;
+/// between 2 and 3 COUNT reads of every kind; between 3 and 4 as often the time.
+pub(crate) fn make_no_calls(arguments: &[&str]) {
+    let variable = open(arguments[0]);
+    let count = number(arguments[1]);
+    let value = pattern(SIZE, 1);
+    let mut buffer = vec![0; SIZE];
+    let write = || variable.write(&value).unwrap_or_else(|error| panic!("{error}"));
+    write();
+    variable.read_into(&mut buffer).unwrap_or_else(|error| panic!("{error}"));
+    variable.age().unwrap_or_else(|error| panic!("{error}"));
+    println!("ready");
+    hear();
+    mark(0);
+    write();
+    mark(1);
+    for _ in 0..count {
+        write();
+    }
+    mark(2);
+    for _ in 0..count {
+        let sample = variable.read_into(&mut buffer).unwrap_or_else(|error| panic!("{error}"));
+        let version = variable.version().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(sample.version, version);
+        variable.age_of(&sample).unwrap_or_else(|error| panic!("{error}"));
+    }
+    mark(3);
+    for _ in 0..count {
+        let _ = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    }
+    mark(4);
+    println!("done");
+}
+
+/// Is interrupted in the middle of a write; says how often the handler had run
+/// right after that, at the end of the section, and after the write.
+pub(crate) fn interrupt_in_write() {
+    system::count_interrupts();
+    let variable = open("interrupted");
+    variable.write(b"first").unwrap_or_else(|error| panic!("{error}"));
+    let (at_once, at_end) = (Cell::new(99), Cell::new(99));
+    let written = write_stepping(&variable, &[1; SIZE], &|step| match step {
+        Step::Busy => {
+            system::interrupt_here();
+            at_once.set(system::interrupts());
+        }
+        Step::Woken => at_end.set(system::interrupts()),
+        _ => {}
+    });
+    written.unwrap_or_else(|error| panic!("{error}"));
+    println!("{} {} {}", at_once.get(), at_end.get(), system::interrupts());
+}

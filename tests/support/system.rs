@@ -1,0 +1,143 @@
+//! The system calls that tests need and that safe Rust does not have.
+
+#![allow(unsafe_code)]
+
+use core::cell::Cell;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::alloc::{GlobalAlloc, Layout, System};
+
+/// Kills this process when the thread that started it ends, so that no test
+/// leaves processes behind.
+pub fn die_with_parent() {
+    // SAFETY: takes integers only.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Stops this process here, until somebody continues or kills it.
+pub fn stop_here() {
+    // SAFETY: takes an integer only.
+    unsafe { libc::raise(libc::SIGSTOP) };
+}
+
+/// Kills this process here.
+pub fn die_here() -> ! {
+    // SAFETY: takes integers only.
+    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    unreachable!("SIGKILL cannot be survived")
+}
+
+/// Sends SIGINT to the calling thread.
+pub fn interrupt_here() {
+    // SAFETY: takes an integer only.
+    unsafe { libc::raise(libc::SIGINT) };
+}
+
+static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn count_interrupt(_signal: libc::c_int) {
+    INTERRUPTS.fetch_add(1, Relaxed);
+}
+
+/// Counts SIGINT from now on, instead of dying of it.
+pub fn count_interrupts() {
+    let handler: extern "C" fn(libc::c_int) = count_interrupt;
+    // SAFETY: the handler does nothing but an atomic addition.
+    unsafe { libc::signal(libc::SIGINT, handler as libc::sighandler_t) };
+}
+
+/// How often SIGINT was delivered.
+#[must_use]
+pub fn interrupts() -> u32 {
+    INTERRUPTS.load(Relaxed)
+}
+
+/// Closes every descriptor but the first three, as programs do that become
+/// daemons.
+pub fn close_unknown_descriptors() {
+    // SAFETY: closes descriptors that only this process's threads could use;
+    // callers have one thread and hold none.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+}
+
+/// Forks. The child does `task` and ends with the status it returns, or 101 if
+/// it panics; the parent gets the child's process id.
+///
+/// # Panics
+/// There is no room for another process.
+pub fn fork(task: impl FnOnce() -> i32) -> i32 {
+    // SAFETY: the child goes on with the memory of one thread only; what it uses
+    // then is this project's own code, which has to cope with that (it is what
+    // is being tested), and libc, whose own locks survive a fork.
+    match unsafe { libc::fork() } {
+        -1 => panic!("fork: {}", std::io::Error::last_os_error()),
+        0 => {
+            let task = std::panic::AssertUnwindSafe(task);
+            let status = std::panic::catch_unwind(task).unwrap_or(101);
+            // SAFETY: ends this process without what its parent has at exit.
+            unsafe { libc::_exit(status) }
+        }
+        child => child,
+    }
+}
+
+/// A child that lives until the standard input ends, and does nothing.
+pub fn fork_idle_child() -> i32 {
+    fork(|| {
+        wait_for_end_of_input();
+        0
+    })
+}
+
+/// Waits until the standard input ends: whoever started this process has let go
+/// of it, or is gone.
+pub fn wait_for_end_of_input() {
+    let mut buffer = [0u8; 16];
+    loop {
+        // SAFETY: reads at most as many bytes as the buffer has.
+        let count = unsafe { libc::read(0, buffer.as_mut_ptr().cast(), buffer.len()) };
+        let interrupted = count < 0
+            && std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted;
+        if count <= 0 && !interrupted {
+            return;
+        }
+    }
+}
+
+/// An allocator that counts, per thread, how often it is asked for memory.
+#[derive(Debug)]
+pub struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count_allocation() {
+    // A thread that is being torn down is not counted.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+/// How often this thread has asked for memory.
+#[must_use]
+pub fn allocations() -> u64 {
+    ALLOCATIONS.with(Cell::get)
+}
+
+// SAFETY: everything is handed on to the system's allocator, unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count_allocation();
+        // SAFETY: the caller's promises are those of `System`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count_allocation();
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
