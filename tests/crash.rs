@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use support::process::{Partner, State, WRITE_STEPS};
 use support::segment_file::{SegmentFile, WAITING_BIT};
-use support::{Random, Scratch, eventually, open, pattern, pattern_of, scale, seed};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use support::{Kept, Random, Scratch, eventually, open, pattern, pattern_of, scale, seed};
 
 const CHILD: &str = env!("CARGO_BIN_EXE_child");
 const SIZE: usize = 4096;
@@ -61,68 +63,90 @@ fn watch(scratch: &Scratch, name: &str, stop: &AtomicU32) -> u64 {
     reads
 }
 
-/// Kills writers at random instants, several at work all the time, while others
-/// read; in between new ones come.
-fn kill_at_random(kills: u64, victims: usize, options: &[&str]) {
-    let seed = seed("crash");
-    let mut random = Random::new(seed);
+/// How often the random tests kill.
+fn kill_count() -> u64 {
+    scale("ROBOT_IPC_TEST_KILLS", 2000)
+}
+
+/// Runs `kill`, which kills writers of the variable `victim`, while others read
+/// it; looks at it afterwards, when nobody else is left.
+fn under_watch(kill: impl FnOnce(&Scratch, &mut Random)) {
+    let mut random = Random::new(seed("crash"));
     let scratch = Scratch::new();
     let first = open(&scratch, "victim");
     write(&first, 0);
     drop(first);
-    let start_victim = || {
-        let arguments = [&["write-forever", "victim"], options].concat();
-        Partner::start(&scratch, CHILD, &arguments)
-    };
     let stop = AtomicU32::new(0);
-    let mut bereaved = Vec::new();
     std::thread::scope(|scope| {
-        let readers: Vec<_> =
-            (0..2).map(|_| scope.spawn(|| watch(&scratch, "victim", &stop))).collect();
-        let mut living: Vec<Partner> = (0..victims).map(|_| start_victim()).collect();
-        let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            for kill in 0..kills {
-                std::thread::sleep(Duration::from_micros(random.below(4000)));
-                let victim = random.below(victims as u64) as usize;
-                let mut dead = std::mem::replace(&mut living[victim], start_victim());
-                assert_eq!(dead.kill(), State::Killed, "it had ended by itself");
-                if options.is_empty() { drop(dead) } else { bereaved.push(dead) }
-                if kill % 16 == 15 {
-                    newcomer(&scratch, "victim", kill);
-                }
-            }
-            for mut last in living.drain(..) {
-                assert_eq!(last.kill(), State::Killed, "it had ended by itself");
-                bereaved.push(last);
-            }
-        }));
+        let reader = scope.spawn(|| watch(&scratch, "victim", &stop));
+        let kill = std::panic::AssertUnwindSafe(|| kill(&scratch, &mut random));
+        let killed = std::panic::catch_unwind(kill);
         stop.store(1, Relaxed);
-        for reader in readers {
-            let reads = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            assert!(reads > 0);
-        }
+        let reads = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         killed.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        assert!(reads > 0);
     });
+    check_deserted(&scratch, 1);
+}
+
+/// What has to hold when all writers are dead.
+fn check_deserted(scratch: &Scratch, number: u64) {
     let reader = scratch.options().read_only(true).open("victim").expect("it exists");
     let (_, last) = value(&reader);
-    let variable = newcomer(&scratch, "victim", 1);
-    assert_eq!(value(&reader), (1, last + 1), "all others were dead");
+    let variable = newcomer(scratch, "victim", number);
+    assert_eq!(value(&reader), (number, last + 1), "all others were dead");
     assert_eq!(taken_slots(&variable), 0);
     assert_eq!(variable.census().expect("it exists").participants, [std::process::id()]);
-    println!("{kills} kills, {last} writes");
 }
 
 /// Against any instruction at which a killed writer tears a value, takes one
 /// back, or keeps a slot.
 #[test]
 fn writers_killed_at_random_instants_harm_nobody() {
-    kill_at_random(scale("ROBOT_IPC_TEST_KILLS", 2000), 4, &[]);
+    const VICTIMS: u64 = 4;
+    under_watch(|scratch, random| {
+        for batch in 0..kill_count().div_ceil(VICTIMS) {
+            let victim = |_| {
+                let mut command = scratch.child(CHILD, "write-forever");
+                Kept::start(command.arg("victim").stdin(Stdio::null()))
+            };
+            let mut victims: Vec<Kept> = (0..VICTIMS).map(victim).collect();
+            std::thread::sleep(Duration::from_micros(random.below(5000)));
+            for victim in &victims {
+                victim.signal(Signal::KILL);
+            }
+            for victim in &mut victims {
+                let status = victim.0.wait().expect("it is our child");
+                assert_eq!(status.signal(), Some(9), "it had ended by itself");
+            }
+            check_deserted(scratch, batch);
+        }
+    });
 }
 
 /// Against a dead writer that its forked children keep alive.
 #[test]
 fn killed_writers_with_living_children_harm_nobody() {
-    kill_at_random(scale("ROBOT_IPC_TEST_KILLS", 2000) / 20, 2, &["idle-children"]);
+    under_watch(|scratch, random| {
+        let start = || {
+            Partner::start(scratch, CHILD, &["write-forever", "victim", "idle-children"])
+        };
+        let mut bereaved = Vec::new();
+        let mut living = [start(), start()];
+        for kill in 0..kill_count() / 20 {
+            std::thread::sleep(Duration::from_micros(random.below(4000)));
+            let victim = random.below(2) as usize;
+            let mut dead = std::mem::replace(&mut living[victim], start());
+            assert_eq!(dead.kill(), State::Killed, "it had ended by itself");
+            bereaved.push(dead);
+            newcomer(scratch, "victim", kill);
+        }
+        for mut last in living {
+            assert_eq!(last.kill(), State::Killed, "it had ended by itself");
+            bereaved.push(last);
+        }
+        check_deserted(scratch, 0);
+    });
 }
 
 /// A writer that has written 1 and acts (`stop` or `kill`) at `step` while it

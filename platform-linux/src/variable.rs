@@ -481,6 +481,8 @@ impl HostVariable {
             let waited = start.elapsed();
             let left = match timeout {
                 Some(timeout) if waited >= timeout => {
+                    // Whoever waits in short slices has to learn of it too.
+                    self.segment.check_name()?;
                     return Err(self.error(Reason::TimedOut { waited }));
                 }
                 Some(timeout) => timeout - waited,

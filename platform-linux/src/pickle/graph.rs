@@ -59,7 +59,8 @@ pub(super) struct Graph<'a> {
 impl<'a> Graph<'a> {
     /// Walks all of `bytes`.
     pub(super) fn of(bytes: &'a [u8]) -> Result<Graph<'a>, PickleError> {
-        let mut machine = Machine::default();
+        let copies = bytes.len() as u64 + MAX_GROWTH;
+        let mut machine = Machine { copies_left: copies, ..Machine::default() };
         let mut offset = 0;
         for _ in 0..MAX_ITEMS {
             let instruction = Instruction::at(bytes, offset)?;
@@ -91,8 +92,8 @@ struct Machine {
     /// How much lay on the stack at each mark.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
-    /// How many bytes a decoder has copied so far.
-    copied: u64,
+    /// How many bytes a decoder may still copy.
+    copies_left: u64,
 }
 
 type Done = Result<(), PickleError>;
@@ -184,7 +185,8 @@ impl Machine {
             }
             0x92 => {
                 let mut parts = self.pop_several(3, at)?;
-                if self.nodes[parts[2]].children.is_empty() {
+                let named = &self.nodes[parts[2]];
+                if named.kind == Kind::Dict && named.children.is_empty() {
                     parts.pop();
                 }
                 self.make_call(parts, at)
@@ -263,8 +265,9 @@ impl Machine {
 
     /// Counts what a decoder copies that keeps the memo apart.
     fn copy(&mut self, id: Id, at: &Instruction<'_>) -> Done {
-        self.copied += self.nodes[id].weight;
-        if self.copied > MAX_GROWTH { Err(at.error(Fault::TooLarge)) } else { Ok(()) }
+        let left = self.copies_left.checked_sub(self.nodes[id].weight);
+        self.copies_left = left.ok_or_else(|| at.error(Fault::TooLarge))?;
+        Ok(())
     }
 
     // ------------------------------------------------------------- the nodes

@@ -6,7 +6,7 @@ use crate::interrupt::Deferral;
 use core::marker::PhantomData;
 use robot_ipc_core::codec::{Codec, EncodeError, Full, Sink};
 use robot_ipc_core::variable::{Claim, Details, MappedVariable, Sample, Variable};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// A variable whose values are `C::Value`: a plain struct with
@@ -29,7 +29,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct TypedVariable<C> {
     variable: HostVariable,
-    /// Where a value is decoded from: others may change the shared bytes.
+    /// Where a value is decoded from, since others may change the shared bytes.
+    /// Only one thread at a time uses it; see `sample`.
     scratch: Mutex<Box<[u8]>>,
     codec: PhantomData<C>,
 }
@@ -100,8 +101,16 @@ impl<C: Codec> TypedVariable<C> {
     /// # Errors
     /// As [`read`](TypedVariable::read).
     pub fn sample(&self) -> Result<(C::Value, Sample)> {
-        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        let sample = self.variable.read_into(&mut scratch)?;
+        // Whoever finds the buffer in use, be it by a thread that a fork has
+        // left behind, takes one of its own instead of waiting.
+        match self.scratch.try_lock() {
+            Ok(mut scratch) => self.sample_through(&mut scratch),
+            Err(_) => self.sample_through(&mut vec![0; self.variable.max_size() as usize]),
+        }
+    }
+
+    fn sample_through(&self, scratch: &mut [u8]) -> Result<(C::Value, Sample)> {
+        let sample = self.variable.read_into(scratch)?;
         let wrong = |error| self.variable.error(Reason::Decode(error));
         C::check_encoding(sample.encoding).map_err(wrong)?;
         let value = C::decode(&scratch[..sample.length as usize]).map_err(wrong)?;

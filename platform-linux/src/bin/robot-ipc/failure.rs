@@ -1,0 +1,43 @@
+//! What makes a subcommand end early.
+
+use std::process::ExitCode;
+
+/// Why a subcommand did not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The library's word on it.
+    Library(robot_ipc::Error),
+    /// The command's own.
+    Message(String),
+    /// Whoever read the output has seen enough.
+    OutputClosed,
+}
+
+impl Failure {
+    pub(crate) fn message(text: impl Into<String>) -> Failure {
+        Failure::Message(text.into())
+    }
+
+    /// Tells the user, in one line, and says how to exit.
+    pub(crate) fn report(&self) -> ExitCode {
+        match self {
+            Failure::Library(error) => complain(&error.to_string()),
+            Failure::Message(text) => complain(text),
+            Failure::OutputClosed => return ExitCode::SUCCESS,
+        }
+        ExitCode::FAILURE
+    }
+}
+
+/// One line on standard error.
+pub(crate) fn complain(text: &str) {
+    use std::io::Write as _;
+    let text = text.replace('\n', "\\n");
+    let _ = writeln!(std::io::stderr(), "robot-ipc: {text}");
+}
+
+impl From<robot_ipc::Error> for Failure {
+    fn from(error: robot_ipc::Error) -> Self {
+        Failure::Library(error)
+    }
+}
