@@ -557,7 +557,10 @@ def _nanoseconds(seconds: float, option: str) -> int:
     if not seconds >= 0:
         text = "{} cannot be used: it has to be 0 s or more, and {!r} was given"
         raise BadOption(text.format(option, seconds))
-    return _NO_LIMIT if math.isinf(seconds) else min(int(seconds * 1e9), _LONGEST)
+    nanoseconds = seconds * 1e9
+    if nanoseconds < _LONGEST:
+        return int(nanoseconds)
+    return _NO_LIMIT if math.isinf(seconds) else _LONGEST
 
 
 class _Slices:

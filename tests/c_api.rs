@@ -19,20 +19,39 @@ impl Drop for Program {
 /// Compiles `source`; `None` without a C compiler.
 fn compile(source: &Path, static_library: bool) -> Option<Program> {
     let kind = if static_library { "static" } else { "shared" };
-    let name = format!("{}-{kind}-{}", source.file_stem()?.display(), std::process::id());
-    let program = Program { path: std::env::temp_dir().join(name) };
+    let name = format!(
+        "{}-{kind}-{}",
+        source.file_stem()?.display(),
+        std::process::id()
+    );
+    let program = Program {
+        path: std::env::temp_dir().join(name),
+    };
     let mut command = Command::new("cc");
     command
-        .args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I"])
+        .args([
+            "-std=c11",
+            "-Wall",
+            "-Wextra",
+            "-Wpedantic",
+            "-Werror",
+            "-I",
+        ])
         .arg(workspace().join("platform-linux/include"))
         .arg(source)
         .arg("-o")
         .arg(&program.path);
     if static_library {
-        command.arg(library().with_extension("a")).args(["-lpthread", "-ldl", "-lm"]);
+        command
+            .arg(library().with_extension("a"))
+            .args(["-lpthread", "-ldl", "-lm"]);
     } else {
         let folder = library().parent()?.to_owned();
-        command.arg("-L").arg(&folder).args(["-lrobot_ipc", "-Wl,-rpath"]).arg(folder);
+        command
+            .arg("-L")
+            .arg(&folder)
+            .args(["-lrobot_ipc", "-Wl,-rpath"])
+            .arg(folder);
     }
     match command.output() {
         Ok(output) => {
@@ -50,7 +69,10 @@ fn compile(source: &Path, static_library: bool) -> Option<Program> {
 fn run(program: &Program) -> String {
     let scratch = Scratch::new();
     let mut command = Command::new(&program.path);
-    let output = scratch.enter(&mut command).output().expect("the program starts");
+    let output = scratch
+        .enter(&mut command)
+        .output()
+        .expect("the program starts");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {errors}", output.status);
     String::from_utf8(output.stdout).expect("text")
@@ -63,7 +85,10 @@ fn every_function_from_c() {
         if let Some(program) = compile(&workspace().join("tests/c/native.c"), static_library) {
             let text = run(&program);
             let build = robot_ipc::build_id::BUILD_ID;
-            assert!(text.trim_end().ends_with(build), "linked to another build: {text}");
+            assert!(
+                text.trim_end().ends_with(build),
+                "linked to another build: {text}"
+            );
         }
     }
 }
@@ -72,7 +97,10 @@ fn every_function_from_c() {
 #[test]
 fn the_example_runs() {
     if let Some(program) = compile(&workspace().join("platform-linux/examples/pose.c"), false) {
-        assert_eq!(run(&program), "version 1: 1.5 -2 0.25\nwait: RIPC_TIMED_OUT\n");
+        assert_eq!(
+            run(&program),
+            "version 1: 1.5 -2 0.25\nwait: RIPC_TIMED_OUT\n"
+        );
     }
 }
 

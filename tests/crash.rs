@@ -3,12 +3,12 @@
 use robot_ipc::testing::taken_slots;
 use robot_ipc::{Encoding, HostVariable, Reason};
 use rustix::process::Signal;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use support::process::{Partner, State, WRITE_STEPS};
 use support::segment_file::{SegmentFile, WAITING_BIT};
-use std::os::unix::process::ExitStatusExt;
-use std::process::Stdio;
 use support::{Kept, Random, Scratch, eventually, open, pattern, pattern_of, scale, seed};
 
 const CHILD: &str = env!("CARGO_BIN_EXE_child");
@@ -19,7 +19,10 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 fn value(variable: &HostVariable) -> (u64, u64) {
     let (value, sample) = variable.sample().unwrap_or_else(|error| panic!("{error}"));
     let number = pattern_of(&value);
-    (number.unwrap_or_else(|| panic!("version {} is torn", sample.version)), sample.version)
+    (
+        number.unwrap_or_else(|| panic!("version {} is torn", sample.version)),
+        sample.version,
+    )
 }
 
 fn write(variable: &HostVariable, number: u64) -> u64 {
@@ -48,11 +51,17 @@ fn watch(scratch: &Scratch, name: &str, stop: &AtomicU32) -> u64 {
     let mut buffer = vec![0; SIZE];
     let (mut last_version, mut last_number, mut reads) = (0, 0, 0);
     while stop.load(Relaxed) == 0 {
-        let sample = variable.read_into(&mut buffer).unwrap_or_else(|error| panic!("{error}"));
+        let sample = variable
+            .read_into(&mut buffer)
+            .unwrap_or_else(|error| panic!("{error}"));
         let Some(number) = pattern_of(&buffer[..sample.length as usize]) else {
             panic!("version {} is torn", sample.version)
         };
-        assert!(sample.version >= last_version, "{} after {last_version}", sample.version);
+        assert!(
+            sample.version >= last_version,
+            "{} after {last_version}",
+            sample.version
+        );
         assert!(
             sample.version != last_version || number == last_number,
             "version {last_version} has two values"
@@ -82,21 +91,36 @@ fn under_watch(kill: impl FnOnce(&Scratch, &mut Random)) {
         let kill = std::panic::AssertUnwindSafe(|| kill(&scratch, &mut random));
         let killed = std::panic::catch_unwind(kill);
         stop.store(1, Relaxed);
-        let reads = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let reads = reader
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         killed.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         assert!(reads > 0);
     });
-    check_deserted(&scratch, 1);
+    let writes = check_deserted(&scratch, 1);
+    println!("{writes} writes");
+    assert!(
+        writes > 10 * kill_count(),
+        "only {writes} writes: they were killed before they began"
+    );
 }
 
-/// What has to hold when all writers are dead.
-fn check_deserted(scratch: &Scratch, number: u64) {
-    let reader = scratch.options().read_only(true).open("victim").expect("it exists");
+/// What has to hold when all writers are dead. Says how often they wrote.
+fn check_deserted(scratch: &Scratch, number: u64) -> u64 {
+    let reader = scratch
+        .options()
+        .read_only(true)
+        .open("victim")
+        .expect("it exists");
     let (_, last) = value(&reader);
     let variable = newcomer(scratch, "victim", number);
     assert_eq!(value(&reader), (number, last + 1), "all others were dead");
     assert_eq!(taken_slots(&variable), 0);
-    assert_eq!(variable.census().expect("it exists").participants, [std::process::id()]);
+    assert_eq!(
+        variable.census().expect("it exists").participants,
+        [std::process::id()]
+    );
+    last
 }
 
 /// Against any instruction at which a killed writer tears a value, takes one
@@ -129,7 +153,11 @@ fn writers_killed_at_random_instants_harm_nobody() {
 fn killed_writers_with_living_children_harm_nobody() {
     under_watch(|scratch, random| {
         let start = || {
-            Partner::start(scratch, CHILD, &["write-forever", "victim", "idle-children"])
+            Partner::start(
+                scratch,
+                CHILD,
+                &["write-forever", "victim", "idle-children"],
+            )
         };
         let mut bereaved = Vec::new();
         let mut living = [start(), start()];
@@ -159,7 +187,10 @@ fn writer(scratch: &Scratch, name: &str, step: &str, act: &str, options: &[&str]
 }
 
 fn position(step: &str) -> usize {
-    WRITE_STEPS.iter().position(|other| *other == step).expect("a step of a write")
+    WRITE_STEPS
+        .iter()
+        .position(|other| *other == step)
+        .expect("a step of a write")
 }
 
 fn is_published(step: &str) -> bool {
@@ -177,7 +208,11 @@ fn kill_in_write(options: &[&str]) {
         for newcomer_cleans_up in [true, false] {
             let scratch = Scratch::new();
             let mut writer = writer(&scratch, "victim", step, "kill", options);
-            let reader = scratch.options().read_only(true).open("victim").expect("it exists");
+            let reader = scratch
+                .options()
+                .read_only(true)
+                .open("victim")
+                .expect("it exists");
             assert_eq!(value(&reader), (1, 1));
             let neighbour = (!newcomer_cleans_up).then(|| {
                 let neighbour = open(&scratch, "victim");
@@ -187,12 +222,20 @@ fn kill_in_write(options: &[&str]) {
             let before = reader.version().expect("it exists");
             writer.say("go");
             writer.wait_until_killed();
-            let expected = if is_published(step) { (2, before + 1) } else { (1, before) };
+            let expected = if is_published(step) {
+                (2, before + 1)
+            } else {
+                (1, before)
+            };
             assert_eq!(value(&reader), expected, "killed at {step}");
             let variable = match neighbour {
                 None => newcomer(&scratch, "victim", 3),
                 Some(neighbour) => {
-                    assert_eq!(taken_slots(&neighbour), u32::from(has_claim(step)), "at {step}");
+                    assert_eq!(
+                        taken_slots(&neighbour),
+                        u32::from(has_claim(step)),
+                        "at {step}"
+                    );
                     eventually("a neighbour takes back what the dead one held", || {
                         write(&neighbour, 3);
                         taken_slots(&neighbour) == 0
@@ -238,11 +281,18 @@ fn stop_in_write(options: &[&str]) {
         writer.say("go");
         writer.wait_until_stopped();
         let taken: Vec<u64> = (0..14).filter(|slot| file.owner(*slot) != 0).collect();
-        assert_eq!(taken.len(), usize::from(has_claim(step)), "{taken:?} at {step}");
+        assert_eq!(
+            taken.len(),
+            usize::from(has_claim(step)),
+            "{taken:?} at {step}"
+        );
         let published = if is_published(step) { (2, 2) } else { (1, 1) };
         assert_eq!(value(&first), published, "stopped at {step}");
         let kept = |slots: &[u64]| -> Vec<_> {
-            slots.iter().map(|slot| (file.owner(*slot), file.slot(*slot))).collect()
+            slots
+                .iter()
+                .map(|slot| (file.owner(*slot), file.slot(*slot)))
+                .collect()
         };
         let before = kept(&taken);
         // Round all slots for longer than it takes to become a suspect, while
@@ -258,15 +308,30 @@ fn stop_in_write(options: &[&str]) {
         for _ in 0..3 {
             newcomer(&scratch, "victim", number);
         }
-        assert!(kept(&taken) == before, "the slot of a stopped writer was touched, at {step}");
-        let reader = scratch.options().read_only(true).open("victim").expect("it exists");
+        assert!(
+            kept(&taken) == before,
+            "the slot of a stopped writer was touched, at {step}"
+        );
+        let reader = scratch
+            .options()
+            .read_only(true)
+            .open("victim")
+            .expect("it exists");
         let (_, version) = value(&reader);
         writer.signal(Signal::CONT);
         let wrote = writer.number("wrote");
         if is_published(step) {
-            assert_eq!((wrote, value(&reader)), (2, (number, version)), "stopped at {step}");
+            assert_eq!(
+                (wrote, value(&reader)),
+                (2, (number, version)),
+                "stopped at {step}"
+            );
         } else {
-            assert_eq!((wrote, value(&reader)), (version + 1, (2, version + 1)), "at {step}");
+            assert_eq!(
+                (wrote, value(&reader)),
+                (version + 1, (2, version + 1)),
+                "at {step}"
+            );
         }
         writer.finish();
         assert_eq!(taken_slots(&newcomer(&scratch, "victim", 9)), 0);
@@ -313,7 +378,10 @@ fn a_waiter_wakes_though_the_writer_died_before_waking_it() {
             let (woken, at) = waiter.join().expect("a waiter that does not panic");
             assert_eq!(woken.unwrap_or_else(|error| panic!("{error}")), 2);
             let late = at.saturating_duration_since(died);
-            assert!(late < Duration::from_secs(5), "{late:?} after a death at {step}");
+            assert!(
+                late < Duration::from_secs(5),
+                "{late:?} after a death at {step}"
+            );
         });
     }
 }
@@ -321,7 +389,9 @@ fn a_waiter_wakes_though_the_writer_died_before_waking_it() {
 /// Against pins and loans that outlive their holder.
 #[test]
 fn what_a_killed_process_had_borrowed_and_loaned_comes_back() {
-    let what = ["write", "borrow", "borrow", "write", "borrow", "loan", "loan"];
+    let what = [
+        "write", "borrow", "borrow", "write", "borrow", "loan", "loan",
+    ];
     for newcomer_cleans_up in [true, false] {
         let scratch = Scratch::new();
         let arguments = [&["hold", "victim"][..], &what].concat();
@@ -368,9 +438,22 @@ fn a_variable_full_of_dead_claims_and_pins_is_usable_at_once() {
     let refused = neighbour.borrow().map(drop);
     write(&neighbour, 1);
     assert_eq!(taken_slots(&neighbour), 12);
-    assert!(refused.is_ok(), "the latest was pinned already, so one more pin costs nothing");
+    assert!(
+        refused.is_ok(),
+        "the latest was pinned already, so one more pin costs nothing"
+    );
     let refused = neighbour.borrow().expect_err("two slots have to stay");
-    assert!(matches!(refused.reason(), Reason::CannotBorrow { slots: 14, pinned: 12, .. }), "{refused}");
+    assert!(
+        matches!(
+            refused.reason(),
+            Reason::CannotBorrow {
+                slots: 14,
+                pinned: 12,
+                ..
+            }
+        ),
+        "{refused}"
+    );
     for holder in &mut holders {
         assert_eq!(holder.kill(), State::Killed);
     }
@@ -386,7 +469,11 @@ fn a_variable_full_of_dead_claims_and_pins_is_usable_at_once() {
 /// dies while taking it over.
 #[test]
 fn a_process_killed_while_registering_costs_nothing() {
-    for step in ["register: locked", "register: recovered", "register: anchored"] {
+    for step in [
+        "register: locked",
+        "register: recovered",
+        "register: anchored",
+    ] {
         let scratch = Scratch::new();
         // Leaves a claim of participant 0.
         let mut first = writer(&scratch, "victim", "Filled halfway", "kill", &[]);
@@ -407,7 +494,13 @@ fn a_process_killed_while_registering_costs_nothing() {
             assert_eq!(taken_slots(&variable), 1);
         }
         let me = std::process::id();
-        assert!(variable.census().expect("it exists").participants.contains(&me));
+        assert!(
+            variable
+                .census()
+                .expect("it exists")
+                .participants
+                .contains(&me)
+        );
         stopped.signal(Signal::CONT);
         assert_eq!(stopped.number("wrote"), 3);
         stopped.finish();
@@ -418,7 +511,11 @@ fn a_process_killed_while_registering_costs_nothing() {
         drop(variable);
         // Index 0 again: none was lost.
         let variable = newcomer(&scratch, "victim", 5);
-        assert_eq!(SegmentFile::open(&scratch, "victim", 4096).word(256), me, "killed at {step}");
+        assert_eq!(
+            SegmentFile::open(&scratch, "victim", 4096).word(256),
+            me,
+            "killed at {step}"
+        );
         assert_eq!(variable.census().expect("it exists").participants, [me]);
     }
 }
@@ -435,7 +532,8 @@ fn a_variable_whose_remover_was_killed_is_removed_by_the_next() {
         let next = open(&scratch, "victim");
         if step == "retire: locked" {
             assert_eq!(value(&next), (1, 1), "nothing had happened yet");
-            old.remove(AT_ONCE).unwrap_or_else(|error| panic!("{error}"));
+            old.remove(AT_ONCE)
+                .unwrap_or_else(|error| panic!("{error}"));
             continue;
         }
         assert_eq!(*next.version().as_ref().expect("a new variable"), 0);
@@ -453,17 +551,27 @@ fn a_stopped_remover_hangs_nobody() {
     let scratch = Scratch::new();
     let variable = open(&scratch, "victim");
     write(&variable, 1);
-    let arguments = ["stop-in-slow-path", "victim", "retire: locked", "stop", "remove"];
+    let arguments = [
+        "stop-in-slow-path",
+        "victim",
+        "retire: locked",
+        "stop",
+        "remove",
+    ];
     let mut remover = Partner::start(&scratch, CHILD, &arguments);
     remover.wait_until_stopped();
-    let refused = variable.remove(Duration::from_millis(20)).expect_err("somebody else is at it");
+    let refused = variable
+        .remove(Duration::from_millis(20))
+        .expect_err("somebody else is at it");
     assert_eq!(*refused.reason(), Reason::BeingRemoved);
     assert_eq!(write(&variable, 2), 2);
     assert_eq!(value(&variable), (2, 2));
     remover.signal(Signal::CONT);
     remover.expect("removed");
     remover.finish();
-    let gone = variable.write_encoded(b"late", Encoding::RAW).expect_err("it was removed");
+    let gone = variable
+        .write_encoded(b"late", Encoding::RAW)
+        .expect_err("it was removed");
     assert_eq!(*gone.reason(), Reason::Retired);
     assert_eq!(write(&open(&scratch, "victim"), 1), 1);
 }

@@ -4,35 +4,13 @@ use robot_ipc::listing::remove_stale_temporaries;
 use robot_ipc::{HostVariable, Reason};
 use rustix::process::Signal;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
+use support::folder::Folder;
 use support::process::Partner;
 use support::{Scratch, open, pattern};
 
 const CHILD: &str = env!("CARGO_BIN_EXE_child");
-
-/// A folder of a test's own in memory, removed when the test ends.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Folder {
-        let name = robot_ipc::testing::scratch_place().namespace().to_owned();
-        let path = Path::new("/dev/shm").join(format!("robot-ipc-folder-{name}"));
-        std::fs::create_dir(&path).expect("a new folder");
-        Folder(path)
-    }
-
-    fn files(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(&self.0).expect("our folder");
-        entries.map(|entry| entry.expect("an entry").path()).collect()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// The variable is whole, empty and of use.
 fn check_new(variable: &HostVariable) {
@@ -40,7 +18,10 @@ fn check_new(variable: &HostVariable) {
     assert_eq!(*error.reason(), Reason::NeverWritten);
     for number in 1..30 {
         let written = variable.write(&pattern(4096, number));
-        assert_eq!(written.unwrap_or_else(|error| panic!("{error}")).version, number);
+        assert_eq!(
+            written.unwrap_or_else(|error| panic!("{error}")).version,
+            number
+        );
     }
 }
 
@@ -61,9 +42,20 @@ fn sixteen_creators_share_one_segment() {
         let seen: Vec<String> = creators.iter_mut().map(Partner::hear).collect();
         assert!(seen[0].starts_with("inode "), "{}", seen[0]);
         assert!(seen[0].ends_with("max_size 512 slots 14"), "{}", seen[0]);
-        assert!(seen.iter().all(|other| *other == seen[0]), "round {round}: {seen:?}");
-        let variable = scratch.options().adopt_size().open(&name).expect("it exists");
-        assert_eq!(variable.version().ok(), Some(16), "somebody wrote elsewhere");
+        assert!(
+            seen.iter().all(|other| *other == seen[0]),
+            "round {round}: {seen:?}"
+        );
+        let variable = scratch
+            .options()
+            .adopt_size()
+            .open(&name)
+            .expect("it exists");
+        assert_eq!(
+            variable.version().ok(),
+            Some(16),
+            "somebody wrote elsewhere"
+        );
     }
     for creator in &mut creators {
         creator.finish();
@@ -71,7 +63,11 @@ fn sixteen_creators_share_one_segment() {
 }
 
 const STEPS: [&str; 5] = [
-    "create: opened", "create: reserved", "create: initialised", "create: mapped", "create: linked",
+    "create: opened",
+    "create: reserved",
+    "create: initialised",
+    "create: mapped",
+    "create: linked",
 ];
 
 /// Against a file that is half made, or left over, under any name.
@@ -79,11 +75,16 @@ const STEPS: [&str; 5] = [
 fn a_creator_killed_at_any_step_leaves_no_file_or_a_whole_one() {
     for step in STEPS {
         let folder = Folder::new();
-        let scratch = Scratch::in_directory(&folder.0);
+        let scratch = Scratch::in_directory(folder.path());
         let arguments = ["stop-in-slow-path", "victim", step, "kill"];
         Partner::start(&scratch, CHILD, &arguments).wait_until_killed();
         let expected = usize::from(step == "create: linked");
-        assert_eq!(folder.files().len(), expected, "{:?} at {step}", folder.files());
+        assert_eq!(
+            folder.files().len(),
+            expected,
+            "{:?} at {step}",
+            folder.files()
+        );
         let missing = scratch.options().read_only(true).open("victim").map(drop);
         assert_eq!(missing.is_ok(), expected == 1, "{missing:?} at {step}");
         check_new(&open(&scratch, "victim"));
@@ -108,7 +109,10 @@ fn a_stopped_creator_hangs_nobody() {
 
 fn make_old(path: &Path) {
     let long_ago = SystemTime::now() - Duration::from_secs(10);
-    let file = File::options().write(true).open(path).expect("the temporary file");
+    let file = File::options()
+        .write(true)
+        .open(path)
+        .expect("the temporary file");
     file.set_modified(long_ago).expect("a time");
 }
 
@@ -118,14 +122,24 @@ fn make_old(path: &Path) {
 fn temporary_files_of_dead_creators_go_and_of_living_ones_stay() {
     for step in STEPS {
         let folder = Folder::new();
-        let scratch = Scratch::in_directory(&folder.0);
-        let arguments = ["stop-in-slow-path", "victim", step, "stop", "temporary-files"];
+        let scratch = Scratch::in_directory(folder.path());
+        let arguments = [
+            "stop-in-slow-path",
+            "victim",
+            step,
+            "stop",
+            "temporary-files",
+        ];
         let mut creator = Partner::start(&scratch, CHILD, &arguments);
         creator.wait_until_stopped();
         let files = folder.files();
         assert_eq!(files.len(), 1, "{files:?}");
         make_old(&files[0]);
-        assert_eq!(remove_stale_temporaries(scratch.place()), 0, "its creator lives, at {step}");
+        assert_eq!(
+            remove_stale_temporaries(scratch.place()),
+            0,
+            "its creator lives, at {step}"
+        );
         assert_eq!(folder.files(), files);
         creator.kill();
         if step == "create: linked" {
@@ -134,9 +148,17 @@ fn temporary_files_of_dead_creators_go_and_of_living_ones_stay() {
             continue;
         }
         assert_ne!(files, [scratch.file("victim")]);
-        File::options().write(true).open(&files[0]).expect("it is there")
-            .set_modified(SystemTime::now()).expect("a time");
-        assert_eq!(remove_stale_temporaries(scratch.place()), 0, "it may be locked any moment");
+        File::options()
+            .write(true)
+            .open(&files[0])
+            .expect("it is there")
+            .set_modified(SystemTime::now())
+            .expect("a time");
+        assert_eq!(
+            remove_stale_temporaries(scratch.place()),
+            0,
+            "it may be locked any moment"
+        );
         make_old(&files[0]);
         if step == "create: mapped" {
             // The next creator does it, too.
@@ -157,10 +179,11 @@ fn temporary_files_of_dead_creators_go_and_of_living_ones_stay() {
 #[test]
 fn a_variable_made_through_a_temporary_file_is_like_any_other() {
     let folder = Folder::new();
-    let scratch = Scratch::in_directory(&folder.0);
+    let scratch = Scratch::in_directory(folder.path());
     let arguments = ["stop-in-slow-path", "victim", "", "stop", "temporary-files"];
-    let mut creators: Vec<Partner> =
-        (0..4).map(|_| Partner::start(&scratch, CHILD, &arguments)).collect();
+    let mut creators: Vec<Partner> = (0..4)
+        .map(|_| Partner::start(&scratch, CHILD, &arguments))
+        .collect();
     let mut versions: Vec<u64> = creators.iter_mut().map(|one| one.number("wrote")).collect();
     versions.sort_unstable();
     assert_eq!(versions, [1, 2, 3, 4], "all in one segment");
@@ -168,7 +191,9 @@ fn a_variable_made_through_a_temporary_file_is_like_any_other() {
         creator.finish();
     }
     assert_eq!(folder.files(), [scratch.file("victim")]);
-    open(&scratch, "victim").remove(Duration::from_secs(5)).unwrap_or_else(|error| panic!("{error}"));
+    open(&scratch, "victim")
+        .remove(Duration::from_secs(5))
+        .unwrap_or_else(|error| panic!("{error}"));
     assert!(folder.files().is_empty());
 }
 
@@ -176,21 +201,39 @@ fn a_variable_made_through_a_temporary_file_is_like_any_other() {
 #[test]
 fn another_size_or_number_of_slots_is_an_error_that_names_both() {
     let scratch = Scratch::new();
-    let variable = scratch.options().max_size(100).slots(5).open("sized").expect("a new one");
+    let variable = scratch
+        .options()
+        .max_size(100)
+        .slots(5)
+        .open("sized")
+        .expect("a new one");
     let reason = |options: robot_ipc::VariableOptions| {
-        options.open("sized").expect_err("another size").reason().clone()
+        options
+            .open("sized")
+            .expect_err("another size")
+            .reason()
+            .clone()
     };
     assert_eq!(
         reason(scratch.options().max_size(101)),
-        Reason::SizeMismatch { existing: 100, asked: 101 }
+        Reason::SizeMismatch {
+            existing: 100,
+            asked: 101
+        }
     );
     assert_eq!(
         reason(scratch.options().max_size(100).slots(6)),
-        Reason::SlotsMismatch { existing: 5, asked: 6 }
+        Reason::SlotsMismatch {
+            existing: 5,
+            asked: 6
+        }
     );
     assert_eq!(
         reason(scratch.options().max_size(101).read_only(true)),
-        Reason::SizeMismatch { existing: 100, asked: 101 }
+        Reason::SizeMismatch {
+            existing: 100,
+            asked: 101
+        }
     );
     for options in [
         scratch.options().max_size(100),
@@ -201,8 +244,16 @@ fn another_size_or_number_of_slots_is_an_error_that_names_both() {
         let same = options.open("sized").expect("the same size");
         assert_eq!((same.max_size(), same.slots()), (100, 5));
     }
-    let text = scratch.options().max_size(101).open("sized").expect_err("another size").to_string();
-    assert!(text.contains("100") && text.contains("101") && text.contains("sized"), "{text}");
+    let text = scratch
+        .options()
+        .max_size(101)
+        .open("sized")
+        .expect_err("another size")
+        .to_string();
+    assert!(
+        text.contains("100") && text.contains("101") && text.contains("sized"),
+        "{text}"
+    );
     drop(variable);
 }
 
@@ -210,7 +261,7 @@ fn another_size_or_number_of_slots_is_an_error_that_names_both() {
 #[test]
 fn adopting_and_reading_only_create_nothing() {
     let folder = Folder::new();
-    let scratch = Scratch::in_directory(&folder.0);
+    let scratch = Scratch::in_directory(folder.path());
     for options in [
         scratch.options().adopt_size(),
         scratch.options().read_only(true),

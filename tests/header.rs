@@ -38,7 +38,13 @@ fn generated() -> String {
     let lines: Vec<&str> = text
         .lines()
         .map(str::trim_end)
-        .map(|line| if line == "// # Safety" { "// The caller promises:" } else { line })
+        .map(|line| {
+            if line == "// # Safety" {
+                "// The caller promises:"
+            } else {
+                line
+            }
+        })
         .collect();
     lines.join("\n") + "\n"
 }
@@ -62,7 +68,14 @@ fn the_committed_header_is_the_generated_one() {
 /// Against a header that only our own compiler flags accept.
 #[test]
 fn c_and_cpp_compilers_accept_the_header() {
-    let strict = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I"];
+    let strict = [
+        "-Wall",
+        "-Wextra",
+        "-Wpedantic",
+        "-Werror",
+        "-fsyntax-only",
+        "-I",
+    ];
     let include = workspace().join("platform-linux/include");
     for (compiler, language, standard) in [
         ("gcc", "c", "-std=c11"),
@@ -71,14 +84,20 @@ fn c_and_cpp_compilers_accept_the_header() {
         ("clang++", "c++", "-std=c++17"),
     ] {
         let mut command = Command::new(compiler);
-        command.args(strict).arg(&include).args([standard, "-include", "ripc.h", "-x", language]);
+        command
+            .args(strict)
+            .arg(&include)
+            .args([standard, "-include", "ripc.h", "-x", language]);
         match command.arg("/dev/null").output() {
             Ok(output) => assert!(
                 output.status.success(),
                 "{compiler}: {}",
                 String::from_utf8_lossy(&output.stderr)
             ),
-            Err(_) => skipped(&format!("the header with {compiler}"), "it is not installed"),
+            Err(_) => skipped(
+                &format!("the header with {compiler}"),
+                "it is not installed",
+            ),
         }
     }
 }

@@ -1,1 +1,410 @@
-//! Being written.
+//! Files and folders that are damaged, foreign, full or something else.
+
+use robot_ipc::{Reason, VariableOptions};
+use robot_ipc_core::header::HeaderError;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::process::{Command, Stdio};
+use support::process::Partner;
+use support::segment_file::SegmentFile;
+use support::{Scratch, open, seed, skipped};
+
+const CHILD: &str = env!("CARGO_BIN_EXE_child");
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Why `name` cannot be opened, by a handle that writes and by one that reads.
+fn refusal(scratch: &Scratch, name: &str) -> Reason {
+    let writing = scratch
+        .options()
+        .open(name)
+        .map(drop)
+        .expect_err("it was opened to write");
+    let reading = scratch.options().read_only(true).open(name);
+    let reading = reading.map(drop).expect_err("it was opened to read");
+    assert_eq!(writing.reason(), reading.reason());
+    writing.reason().clone()
+}
+
+/// Against a fatal signal at the first write, because the memory is not there.
+#[test]
+fn a_full_file_system_is_an_error() {
+    let may = is_root()
+        && Command::new("unshare")
+            .args(["-m", "true"])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|s| s.success());
+    if !may {
+        return skipped("a full /dev/shm", "only root can mount a small one");
+    }
+    let folder = support::folder::Folder::new();
+    for (size, expected) in [("16k", "made 0"), ("64k", "made 1"), ("160k", "made 2")] {
+        let scratch = Scratch::in_directory(folder.path());
+        let mount = format!(
+            "mount -t tmpfs -o size={size} robot-ipc-test {} && exec {CHILD} fill-directory",
+            folder.path().display()
+        );
+        let mut command = Command::new("unshare");
+        let mut child = Partner::run(scratch.enter(command.args(["-m", "sh", "-c", &mount])));
+        child.expect(expected);
+        child.finish();
+    }
+}
+
+/// Against waiting for, following or mapping what is no file.
+#[test]
+fn what_is_not_a_file_is_refused() {
+    let scratch = Scratch::new();
+    let path = scratch.file("odd");
+    let refused = |what: &'static str| {
+        assert_eq!(refusal(&scratch, "odd"), Reason::NotAFile { what });
+        assert!(std::fs::symlink_metadata(&path).is_ok(), "it was removed");
+    };
+
+    std::fs::create_dir(&path).expect("a directory");
+    let both = ["writing", "reading"].map(|access| {
+        let options = scratch.options().read_only(access == "reading");
+        options
+            .open("odd")
+            .map(drop)
+            .expect_err("a directory")
+            .reason()
+            .clone()
+    });
+    assert_eq!(
+        both,
+        [const {
+            Reason::NotAFile {
+                what: "a directory",
+            }
+        }; 2]
+    );
+    std::fs::remove_dir(&path).expect("ours");
+
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a FIFO");
+    refused("a FIFO");
+    std::fs::remove_file(&path).expect("ours");
+
+    let socket = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+    refused("a device or socket");
+    drop(socket);
+    std::fs::remove_file(&path).expect("ours");
+
+    if is_root() {
+        let null = rustix::fs::makedev(1, 3);
+        let made = mknodat(
+            CWD,
+            &path,
+            FileType::CharacterDevice,
+            Mode::RUSR | Mode::WUSR,
+            null,
+        );
+        if made.is_ok() {
+            let reason = refusal(&scratch, "odd");
+            assert!(
+                matches!(
+                    reason,
+                    Reason::NotAFile { .. } | Reason::PermissionDenied { .. }
+                ),
+                "{reason:?}"
+            );
+            std::fs::remove_file(&path).expect("ours");
+        }
+    } else {
+        skipped("a device under the name", "only root can make one");
+    }
+
+    let real = open(&scratch, "real");
+    real.write(b"value").expect("a value");
+    symlink(scratch.file("real"), &path).expect("a link");
+    refused("a symbolic link");
+    std::fs::remove_file(&path).expect("ours");
+
+    symlink(scratch.file("nowhere"), &path).expect("a link");
+    refused("a symbolic link");
+    assert!(!scratch.file("nowhere").exists(), "created through a link");
+    std::fs::remove_file(&path).expect("ours");
+
+    // Another name of the same file is the same variable.
+    std::fs::hard_link(scratch.file("real"), &path).expect("a link");
+    let twin = open(&scratch, "odd");
+    assert_eq!(twin.sample().expect("a value").0, b"value");
+    twin.write(b"other").expect("it is the same");
+    assert_eq!(real.sample().expect("a value").0, b"other");
+}
+
+/// Against reading past the end of a file, and against blaming the wrong thing.
+#[test]
+fn a_file_that_is_no_segment_of_ours_is_refused() {
+    let scratch = Scratch::new();
+    let path = scratch.file("bad");
+    let good = {
+        let variable = open(&scratch, "good");
+        variable.write(b"value").expect("a value");
+        std::fs::read(scratch.file("good")).expect("its file")
+    };
+    let put = |bytes: &[u8]| {
+        let _ = std::fs::remove_file(&path);
+        std::fs::write(&path, bytes).expect("room");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("ours");
+    };
+    for size in [0, 1, 8, 255] {
+        put(&good[..size]);
+        let expected = HeaderError::TooShort { size: size as u64 };
+        assert_eq!(refusal(&scratch, "bad"), Reason::Header(expected));
+    }
+    for size in [256, 2304, good.len() - 1] {
+        put(&good[..size]);
+        let expected = HeaderError::WrongFileSize {
+            told: good.len() as u64,
+            found: size as u64,
+        };
+        assert_eq!(refusal(&scratch, "bad"), Reason::Header(expected));
+    }
+    let longer = [&good[..], &[0]].concat();
+    put(&longer);
+    let expected = HeaderError::WrongFileSize {
+        told: good.len() as u64,
+        found: longer.len() as u64,
+    };
+    assert_eq!(refusal(&scratch, "bad"), Reason::Header(expected));
+
+    put(&vec![0; good.len()]);
+    assert_eq!(
+        refusal(&scratch, "bad"),
+        Reason::Header(HeaderError::NotASegment)
+    );
+
+    let changed = |change: &dyn Fn(&mut robot_ipc_core::header::Header)| {
+        put(&good);
+        SegmentFile::open(&scratch, "bad", 4096).change_header(change);
+        refusal(&scratch, "bad")
+    };
+    assert_eq!(
+        changed(&|header| header.magic[7] ^= 1),
+        Reason::Header(HeaderError::NotASegment)
+    );
+    assert_eq!(
+        changed(&|header| header.format_version += 1),
+        Reason::Header(HeaderError::OtherFormat { theirs: 2 })
+    );
+    assert_eq!(
+        changed(&|header| header.byte_order = header.byte_order.swap_bytes()),
+        Reason::Header(HeaderError::ForeignByteOrder)
+    );
+    assert_eq!(
+        changed(&|header| header.kind = 2),
+        Reason::Header(HeaderError::OtherKind { found: 2 })
+    );
+    assert_eq!(
+        changed(&|header| header.kind = 77),
+        Reason::Header(HeaderError::OtherKind { found: 77 })
+    );
+    assert_eq!(
+        changed(&|header| header.flags = 1),
+        Reason::Header(HeaderError::UnknownFlags { flags: 1 })
+    );
+    // Numbers that fit the file, but not each other.
+    for word in 0..8 {
+        for wrong in [0, 1, 63, u32::MAX] {
+            let reason =
+                changed(&|header| header.geometry[word] = wrong ^ header.geometry[word] | 1 << 20);
+            assert_eq!(
+                reason,
+                Reason::Header(HeaderError::BadGeometry),
+                "word {word}"
+            );
+        }
+    }
+    // Nothing was taken away, and what is good works.
+    put(&good);
+    assert_eq!(open(&scratch, "bad").sample().expect("a value").0, b"value");
+}
+
+/// Against any byte of the header that is trusted, or not looked at.
+#[test]
+fn a_thousand_damaged_headers_are_a_thousand_errors() {
+    let seed = seed("headers").to_string();
+    let scratch = Scratch::new();
+    let mut child = Partner::start(&scratch, CHILD, &["open-mutated", &seed, "1000", "any"]);
+    child.expect("opened 0");
+    child.finish();
+}
+
+/// Against a fatal signal, a panic or a hang when somebody means harm, and gets
+/// the checksum right.
+#[test]
+fn forged_headers_do_no_harm() {
+    let seed = seed("forged headers").to_string();
+    let scratch = Scratch::new();
+    let mut child = Partner::start(&scratch, CHILD, &["open-mutated", &seed, "500", "checked"]);
+    let opened = child.number("opened");
+    println!("{opened} of 1000 could be opened");
+    child.finish();
+}
+
+/// Against trusting any word of a segment in use.
+#[test]
+fn random_words_in_a_live_segment_do_no_harm() {
+    let seed = seed("live words");
+    let children: Vec<_> = (0..6)
+        .map(|number| {
+            let scratch = Scratch::new();
+            let seed = (seed ^ number << 8).to_string();
+            let child = Partner::start(&scratch, CHILD, &["use-mutated", &seed, "4000"]);
+            (child, scratch)
+        })
+        .collect();
+    for (mut child, _scratch) in children {
+        assert!(child.number("rounds") > 0);
+        child.finish();
+    }
+}
+
+/// Against executing what another user wants to be unpickled.
+#[test]
+fn files_of_others_are_refused() {
+    if !is_root() {
+        return skipped("files of other users", "only root can give files away");
+    }
+    let scratch = Scratch::new();
+    drop(open(&scratch, "theirs"));
+    let path = scratch.file("theirs");
+    chown(&path, Some(12345), Some(23456)).expect("root may");
+    match refusal(&scratch, "theirs") {
+        Reason::ForeignOwner {
+            uid: 12345,
+            gid: 23456,
+            mode: 0o600,
+            ..
+        } => {}
+        other => panic!("{other:?}"),
+    }
+    // Not even with an option that asks for another group, or for less.
+    for (mode, group) in [(0o660, 23457), (0o600, 23456)] {
+        let refused = scratch
+            .options()
+            .mode(mode)
+            .group(group)
+            .open("theirs")
+            .map(drop);
+        let refused = refused.expect_err("it was opened");
+        assert!(
+            matches!(refused.reason(), Reason::ForeignOwner { .. }),
+            "{refused}"
+        );
+    }
+    // Asked for, and granting no more than that.
+    let shared = scratch.options().mode(0o660).group(23456);
+    assert!(shared.open("theirs").is_ok());
+    std::fs::set_permissions(&path, Permissions::from_mode(0o660)).expect("root may");
+    assert!(shared.open("theirs").is_ok());
+    std::fs::set_permissions(&path, Permissions::from_mode(0o666)).expect("root may");
+    let refused = shared
+        .open("theirs")
+        .map(drop)
+        .expect_err("the whole world may write it");
+    assert!(
+        matches!(refused.reason(), Reason::ForeignOwner { .. }),
+        "{refused}"
+    );
+}
+
+/// Against a file that others may write though nobody asked for that.
+#[test]
+fn files_that_others_may_write_are_refused_unless_asked_for() {
+    let scratch = Scratch::new();
+    drop(open(&scratch, "open"));
+    let path = scratch.file("open");
+    for mode in [0o620, 0o602, 0o660, 0o666] {
+        std::fs::set_permissions(&path, Permissions::from_mode(mode)).expect("ours");
+        match refusal(&scratch, "open") {
+            Reason::ForeignOwner { mode: found, .. } => assert_eq!(found, mode),
+            other => panic!("{mode:o}: {other:?}"),
+        }
+    }
+    let group = rustix::process::getegid().as_raw();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o660)).expect("ours");
+    assert!(scratch.options().mode(0o660).open("open").is_ok());
+    assert!(
+        scratch
+            .options()
+            .mode(0o660)
+            .group(group)
+            .open("open")
+            .is_ok()
+    );
+    assert!(
+        scratch
+            .options()
+            .mode(0o660)
+            .group(group + 1)
+            .open("open")
+            .is_err()
+    );
+    assert!(scratch.options().mode(0o640).open("open").is_err());
+    std::fs::set_permissions(&path, Permissions::from_mode(0o640)).expect("ours");
+    assert!(
+        scratch.options().open("open").is_ok(),
+        "others can only read it"
+    );
+}
+
+/// Against a umask that takes back what was asked for.
+#[test]
+fn the_umask_does_not_cut_a_mode_that_was_asked_for() {
+    for (mode, text) in [(0o660, "660"), (0o666, "666"), (0o600, "600")] {
+        let scratch = Scratch::new();
+        let mut child = Partner::start(&scratch, CHILD, &["open-shared", "shared", text]);
+        child.expect("done");
+        child.finish();
+        let found = std::fs::metadata(scratch.file("shared"))
+            .expect("it exists")
+            .permissions();
+        assert_eq!(found.mode() & 0o7777, mode);
+        let variable = scratch
+            .options()
+            .mode(mode)
+            .open("shared")
+            .expect("as asked");
+        assert_eq!(variable.sample().expect("a value").0, b"shared");
+    }
+}
+
+/// Against an open that trusts what it checked under another name.
+#[test]
+fn a_file_that_changes_its_size_after_opening_is_noticed_by_the_next() {
+    let scratch = Scratch::new();
+    let variable: robot_ipc::HostVariable = VariableOptions::new()
+        .place(scratch.place().clone())
+        .max_size(64)
+        .open("grown")
+        .expect("new");
+    variable.write(b"value").expect("a value");
+    let file = OpenOptions::new()
+        .write(true)
+        .open(scratch.file("grown"))
+        .expect("ours");
+    let size = file.metadata().expect("ours").len();
+    file.set_len(size + 4096).expect("room");
+    // Those who have it keep what they have mapped.
+    assert_eq!(variable.sample().expect("a value").0, b"value");
+    variable.write(b"other").expect("still whole");
+    let expected = HeaderError::WrongFileSize {
+        told: size,
+        found: size + 4096,
+    };
+    assert_eq!(refusal(&scratch, "grown"), Reason::Header(expected));
+    file.set_len(size).expect("ours");
+    let read_only = scratch
+        .options()
+        .max_size(64)
+        .read_only(true)
+        .open("grown")
+        .expect("whole again");
+    assert_eq!(read_only.sample().expect("a value").0, b"other");
+}

@@ -8,7 +8,8 @@ fn blocks(language: &str) -> Vec<String> {
     let text = std::fs::read_to_string(workspace().join("README.md")).expect("there is a README");
     let start = format!("```{language}\n");
     let ends = text.split(&start).skip(1);
-    ends.filter_map(|rest| Some(rest.split_once("```")?.0.to_owned())).collect()
+    ends.filter_map(|rest| Some(rest.split_once("```")?.0.to_owned()))
+        .collect()
 }
 
 /// Against a Python example that does not work.
@@ -40,7 +41,10 @@ fn the_python_examples_run() {
     };
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "{'x': 1.5, 'heading': 0.25}\n");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "{'x': 1.5, 'heading': 0.25}\n"
+    );
 }
 
 /// The README's Rust example, in a place of its own.
@@ -61,7 +65,10 @@ fn the_rust_example_runs() {
     let without_indent = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
     let here = without_indent(include_str!("readme.rs"));
     for block in blocks("rust") {
-        assert!(here.contains(&without_indent(&block)), "not tested: {block}");
+        assert!(
+            here.contains(&without_indent(&block)),
+            "not tested: {block}"
+        );
     }
     if std::env::var_os("README_EXAMPLE").is_some() {
         rust_example().unwrap_or_else(|error| panic!("{error}"));
@@ -70,8 +77,15 @@ fn the_rust_example_runs() {
     let scratch = Scratch::new();
     let mut command = Command::new(std::env::current_exe().expect("this test is a file"));
     scratch.enter(command.args(["--exact", "the_rust_example_runs"]));
-    let output = command.env("README_EXAMPLE", "1").output().expect("this test starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let output = command
+        .env("README_EXAMPLE", "1")
+        .output()
+        .expect("this test starts");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
 }
 
 /// Against a C example that does not compile, or does nothing.
@@ -79,7 +93,9 @@ fn the_rust_example_runs() {
 fn the_c_example_runs() {
     let blocks = blocks("c");
     assert_eq!(blocks.len(), 1);
-    let (include, body) = blocks[0].split_once("\n\n").expect("an include, then statements");
+    let (include, body) = blocks[0]
+        .split_once("\n\n")
+        .expect("an include, then statements");
     let source = format!(
         "#include <stdio.h>\n{include}\nint main(void)\n{{\n{body}\nripc_sample sample;\n\
          return ripc_variable_latest(pose, &sample) != RIPC_OK || sample.length != 24;\n}}\n"
@@ -105,10 +121,21 @@ fn the_c_example_runs() {
         skipped("the README's C example", "no C compiler is installed");
         return;
     };
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    assert!(
+        compiled.status.success(),
+        "{}",
+        String::from_utf8_lossy(&compiled.stderr)
+    );
     let scratch = Scratch::new();
     let mut command = Command::new(&program);
-    let output = scratch.enter(&mut command).output().expect("the program starts");
+    let output = scratch
+        .enter(&mut command)
+        .output()
+        .expect("the program starts");
     let _ = std::fs::remove_file(&program);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

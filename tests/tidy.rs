@@ -30,9 +30,92 @@ fn every_source_of_the_library_is_in_its_build_id() {
         let folder = workspace().join(package).join("src");
         let listed = text(&folder.join("build_id.rs"));
         for file in files(&folder, "rs") {
-            let name = file.strip_prefix(&folder).expect("inside").display().to_string();
-            let test_only = name.contains("tests") || name.contains("loom") || name.starts_with("bin/");
-            assert!(test_only || listed.contains(&format!("\"{name}\"")), "{package}: {name}");
+            let name = file
+                .strip_prefix(&folder)
+                .expect("inside")
+                .display()
+                .to_string();
+            let test_only =
+                name.contains("tests") || name.contains("loom") || name.starts_with("bin/");
+            assert!(
+                test_only || listed.contains(&format!("\"{name}\"")),
+                "{package}: {name}"
+            );
         }
     }
+}
+
+fn sources() -> Vec<PathBuf> {
+    ["core", "platform-linux", "tests", "fuzz"]
+        .iter()
+        .flat_map(|folder| files(&workspace().join(folder), "rs"))
+        .collect()
+}
+
+/// Against files that nobody reads to the end, and files without a word on what
+/// they are for.
+#[test]
+fn sources_are_short_and_say_what_they_are() {
+    for path in sources() {
+        let text = text(&path);
+        let lines = text.lines().count();
+        assert!(lines <= 700, "{}: {lines} lines", path.display());
+        let head = text.lines().next().unwrap_or_default();
+        let speaks = head.starts_with("//!") || text.starts_with("extern crate std;");
+        assert!(speaks, "{}: no head doc", path.display());
+    }
+}
+
+/// Against work that was put off without anybody being told.
+#[test]
+fn nothing_is_left_unfinished() {
+    let marks = [
+        "TO".to_owned() + "DO",
+        "FIX".to_owned() + "ME",
+        "XX".to_owned() + "X",
+    ];
+    let python = files(&workspace().join("python-ctypes"), "py");
+    for path in sources().into_iter().chain(python) {
+        for (number, line) in text(&path).lines().enumerate() {
+            let found = marks.iter().find(|mark| line.contains(mark.as_str()));
+            assert_eq!(found, None, "{}:{}", path.display(), number + 1);
+        }
+    }
+}
+
+/// Against a test whose reason nobody remembers.
+#[test]
+fn tests_across_processes_say_what_they_stand_against() {
+    for path in files(&workspace().join("tests"), "rs") {
+        let text = text(&path);
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for (index, _) in lines
+            .iter()
+            .enumerate()
+            .filter(|(_, line)| **line == "#[test]")
+        {
+            let comment = lines[..index]
+                .iter()
+                .rev()
+                .take_while(|line| line.starts_with("///") || line.starts_with("#["));
+            let said = comment
+                .into_iter()
+                .any(|line| line.starts_with("/// Against"));
+            assert!(said, "{}:{}", path.display(), index + 1);
+        }
+    }
+}
+
+/// Against versions that drift apart: the library refuses a Python file of
+/// another one.
+#[test]
+fn there_is_one_version() {
+    let module = text(&workspace().join("python-ctypes/robot_ipc.py"));
+    let line = format!("__version__ = \"{}\"", robot_ipc_core::VERSION);
+    assert!(module.contains(&line), "robot_ipc.py has another version");
+    let changes = text(&workspace().join("CHANGELOG.md"));
+    assert!(
+        changes.contains(&format!("## {}", robot_ipc_core::VERSION)),
+        "CHANGELOG.md"
+    );
 }

@@ -31,5 +31,6 @@ macro_rules! hash_of_sources {
 pub const SOURCES: u64 = hash_of_sources!(
     "build_id.rs" "codec.rs" "codec/encoding.rs" "environment.rs" "header.rs" "lib.rs" "name.rs"
     "participant.rs" "sync.rs" "variable.rs" "variable/layout.rs" "variable/pins.rs"
-    "variable/suspects.rs" "variable/word.rs" "words.rs"
+    "variable/read.rs" "variable/recover.rs" "variable/suspects.rs" "variable/word.rs"
+    "variable/write.rs" "words.rs"
 );

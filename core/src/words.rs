@@ -103,7 +103,11 @@ impl<'a> Words<'a> {
         for (word, bytes) in words.as_slice()[..whole_count].iter().zip(whole) {
             word.store(Word::from_ne_bytes(*bytes), Relaxed);
         }
-        if let Some(word) = words.as_slice().get(whole_count).filter(|_| !last.is_empty()) {
+        if let Some(word) = words
+            .as_slice()
+            .get(whole_count)
+            .filter(|_| !last.is_empty())
+        {
             merge(word, 0, last);
         }
     }

@@ -14,7 +14,13 @@ pub(crate) fn group_by_name(name: &CStr) -> Option<u32> {
         let mut found = core::ptr::null_mut();
         // SAFETY: all pointers lead to live objects of the sizes told.
         let status = unsafe {
-            libc::getgrnam_r(name.as_ptr(), &mut group, buffer.as_mut_ptr(), size, &mut found)
+            libc::getgrnam_r(
+                name.as_ptr(),
+                &mut group,
+                buffer.as_mut_ptr(),
+                size,
+                &mut found,
+            )
         };
         match status {
             libc::ERANGE if size < 1 << 20 => size *= 4,

@@ -16,7 +16,11 @@ const SOURCES: u64 = robot_ipc_core::hash_of_sources!(
     "variable/options.rs" "variable/typed.rs"
 ) ^ robot_ipc_core::build_id::SOURCES;
 
-const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
+const PROFILE: &str = if cfg!(debug_assertions) {
+    "debug"
+} else {
+    "release"
+};
 
 const TEXT: [u8; 64] = {
     let mut text = [0; 64];

@@ -32,12 +32,19 @@ fn world() -> &'static World {
 
 fn parse_boot_id(text: &str) -> Option<[u8; 16]> {
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    (digits.len() == 32).then(|| u128::from_str_radix(&digits, 16).map(u128::to_be_bytes).ok())?
+    (digits.len() == 32).then(|| {
+        u128::from_str_radix(&digits, 16)
+            .map(u128::to_be_bytes)
+            .ok()
+    })?
 }
 
 /// This process as the creator of a segment.
 pub(crate) fn creator() -> Creator {
-    let World { boot_id, time_namespace } = *world();
+    let World {
+        boot_id,
+        time_namespace,
+    } = *world();
     Creator {
         pid: std::process::id(),
         uid: rustix::process::geteuid().as_raw(),
@@ -74,9 +81,18 @@ mod tests {
         let here = creator();
         assert!(!is_from_another_boot(&here));
         assert!(is_same_clock(&here));
-        assert!(is_from_another_boot(&Creator { boot_id: [9; 16], ..here }));
-        assert!(!is_same_clock(&Creator { time_namespace: [9, 9], ..here }));
-        assert!(!is_from_another_boot(&Creator { boot_id: [0; 16], ..here }));
+        assert!(is_from_another_boot(&Creator {
+            boot_id: [9; 16],
+            ..here
+        }));
+        assert!(!is_same_clock(&Creator {
+            time_namespace: [9, 9],
+            ..here
+        }));
+        assert!(!is_from_another_boot(&Creator {
+            boot_id: [0; 16],
+            ..here
+        }));
     }
 
     #[test]

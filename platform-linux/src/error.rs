@@ -199,11 +199,17 @@ pub enum Reason {
 
 impl Error {
     pub(crate) fn new(subject: &Arc<Subject>, reason: Reason) -> Error {
-        Error { subject: Some(Arc::clone(subject)), reason }
+        Error {
+            subject: Some(Arc::clone(subject)),
+            reason,
+        }
     }
 
     pub(crate) const fn without_subject(reason: Reason) -> Error {
-        Error { subject: None, reason }
+        Error {
+            subject: None,
+            reason,
+        }
     }
 
     /// Why.
@@ -250,7 +256,12 @@ fn write_about(f: &mut fmt::Formatter<'_>, subject: &Subject, reason: &Reason) -
             subject.name()
         ),
         Reason::Header(_) | Reason::NotAFile { .. } => {
-            write!(f, " ({}); if it is not needed: robot-ipc rm --force {}", subject.path().display(), subject.name())
+            write!(
+                f,
+                " ({}); if it is not needed: robot-ipc rm --force {}",
+                subject.path().display(),
+                subject.name()
+            )
         }
         Reason::ForeignOwner { .. } | Reason::NoSpace { .. } | Reason::PermissionDenied { .. } => {
             write!(f, " ({})", subject.path().display())
@@ -263,15 +274,22 @@ impl fmt::Display for Reason {
     #[allow(clippy::too_many_lines)] // one line or two for each reason
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reason::BadName { what, reason } => write!(f, "the name of a {what} is refused: {reason}"),
+            Reason::BadName { what, reason } => {
+                write!(f, "the name of a {what} is refused: {reason}")
+            }
             Reason::BadOption { option, reason } => write!(f, "{option} cannot be used: {reason}"),
-            Reason::NotFound => f.write_str("there is none of that name, and this handle does not create it"),
+            Reason::NotFound => {
+                f.write_str("there is none of that name, and this handle does not create it")
+            }
             Reason::SizeMismatch { existing, asked } => write!(
                 f,
                 "it exists for values of up to {existing} bytes, and max_size {asked} was asked for"
             ),
             Reason::SlotsMismatch { existing, asked } => {
-                write!(f, "it exists with {existing} slots, and {asked} were asked for")
+                write!(
+                    f,
+                    "it exists with {existing} slots, and {asked} were asked for"
+                )
             }
             Reason::TooLarge { size, max_size } => write!(
                 f,
@@ -282,19 +300,29 @@ impl fmt::Display for Reason {
             }
             Reason::NeverWritten => f.write_str("nobody has written a value yet"),
             Reason::TooOld { age, max_age } => {
-                write!(f, "the latest value is {age:?} old, and {max_age:?} is the limit")
+                write!(
+                    f,
+                    "the latest value is {age:?} old, and {max_age:?} is the limit"
+                )
             }
             Reason::NoAge { reason } => write!(f, "the age of the value cannot be told: {reason}"),
             Reason::Decode(error) => error.fmt(f),
             Reason::Encode => f.write_str("the value cannot be encoded"),
-            Reason::ForeignOwner { uid, gid, mode, reason } => write!(
+            Reason::ForeignOwner {
+                uid,
+                gid,
+                mode,
+                reason,
+            } => write!(
                 f,
                 "it is refused, because {reason}: owner {uid}, group {gid}, mode {mode:04o}; \
                  values of others are taken only if mode and group were asked for"
             ),
             Reason::NotAFile { what } => write!(f, "what has its name is {what}, not a segment"),
             Reason::Header(error) => write!(f, "it cannot be used: {error}"),
-            Reason::Corrupt => f.write_str("its memory is damaged: words in it contradict each other"),
+            Reason::Corrupt => {
+                f.write_str("its memory is damaged: words in it contradict each other")
+            }
             Reason::Retired => f.write_str("it was removed while it was open; open it again"),
             Reason::RetiredByOwner { uid } => write!(
                 f,
@@ -304,7 +332,9 @@ impl fmt::Display for Reason {
                 "its file was removed or replaced by somebody else; those who have it open \
                  no longer meet those who open it now; open it again",
             ),
-            Reason::BeingRemoved => f.write_str("another process is removing it and has not finished"),
+            Reason::BeingRemoved => {
+                f.write_str("another process is removing it and has not finished")
+            }
             Reason::NoFreeSlot { slots, holders } => {
                 write!(f, "none of its {slots} slots is free: ")?;
                 write_holders(f, holders)
@@ -313,10 +343,20 @@ impl fmt::Display for Reason {
                 write!(f, "other processes were faster each time, for {tried:?}")
             }
             Reason::Changed { version } => {
-                write!(f, "somebody else has written meanwhile: version {version} is the latest")
+                write!(
+                    f,
+                    "somebody else has written meanwhile: version {version} is the latest"
+                )
             }
-            Reason::CannotBorrow { slots, pinned, holders } => {
-                write!(f, "{pinned} of its {slots} slots are pinned, and two must stay: ")?;
+            Reason::CannotBorrow {
+                slots,
+                pinned,
+                holders,
+            } => {
+                write!(
+                    f,
+                    "{pinned} of its {slots} slots are pinned, and two must stay: "
+                )?;
                 write_holders(f, holders)
             }
             Reason::TooManyBorrowers => write!(
@@ -324,7 +364,10 @@ impl fmt::Display for Reason {
                 "only the first {MAX_PINNING_PARTICIPANTS} processes that use it can borrow; read it instead"
             ),
             Reason::TooManyParticipants => {
-                write!(f, "{MAX_PARTICIPANTS} processes write it already, which is the limit")
+                write!(
+                    f,
+                    "{MAX_PARTICIPANTS} processes write it already, which is the limit"
+                )
             }
             Reason::ReadOnly { operation } => {
                 write!(f, "this handle was opened read-only and cannot {operation}")
@@ -364,4 +407,3 @@ impl From<HeaderError> for Reason {
         Reason::Header(error)
     }
 }
-

@@ -22,10 +22,11 @@ use std::time::Duration;
 /// The library's version, such as `0.1.0`.
 #[unsafe(no_mangle)]
 pub extern "C" fn ripc_version() -> *const c_char {
-    const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
-        Ok(version) => version,
-        Err(_) => panic!("a version has no NUL in it"),
-    };
+    const VERSION: &CStr =
+        match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+            Ok(version) => version,
+            Err(_) => panic!("a version has no NUL in it"),
+        };
     VERSION.as_ptr()
 }
 

@@ -46,5 +46,8 @@ pub(crate) fn sleep(time: Duration) -> Wakened {
 }
 
 fn timespec(time: Duration) -> Timespec {
-    Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos() as _ }
+    Timespec {
+        tv_sec: time.as_secs() as _,
+        tv_nsec: time.subsec_nanos() as _,
+    }
 }

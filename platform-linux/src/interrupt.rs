@@ -31,14 +31,19 @@ impl Deferral {
             libc::sigemptyset(&mut interrupt);
             libc::sigaddset(&mut interrupt, libc::SIGINT);
             libc::pthread_sigmask(libc::SIG_BLOCK, &interrupt, &mut before);
-            Deferral { before, not_send: core::marker::PhantomData }
+            Deferral {
+                before,
+                not_send: core::marker::PhantomData,
+            }
         }
     }
 
     #[cfg(not(debug_assertions))]
     #[inline(always)]
     pub(crate) fn new() -> Deferral {
-        Deferral { not_send: core::marker::PhantomData }
+        Deferral {
+            not_send: core::marker::PhantomData,
+        }
     }
 }
 

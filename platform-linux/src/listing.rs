@@ -43,7 +43,11 @@ pub fn list(place: &Place) -> Result<Vec<Entry>> {
 
 /// `None` if it is gone by now.
 fn look_at(subject: Subject, sharing: &Sharing) -> Option<Entry> {
-    let stat = rustix::fs::statat(rustix::fs::CWD, subject.path(), rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
+    let stat = rustix::fs::statat(
+        rustix::fs::CWD,
+        subject.path(),
+        rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
+    );
     let checked = match shm::open_file(subject.path(), Access::ReadOnly) {
         Ok(file) => inspect(&file, sharing).and_then(|(_, header)| {
             if Kind::from_word(header.kind) == Some(subject.kind()) {
@@ -53,10 +57,14 @@ fn look_at(subject: Subject, sharing: &Sharing) -> Option<Entry> {
             }
         }),
         Err(rustix::io::Errno::NOENT) => return None,
-        Err(rustix::io::Errno::LOOP) => Err(Reason::NotAFile { what: "a symbolic link" }),
+        Err(rustix::io::Errno::LOOP) => Err(Reason::NotAFile {
+            what: "a symbolic link",
+        }),
         Err(errno) => Err(Reason::system("open it")(errno)),
     };
-    let error = checked.err().map(|reason| Error::new(&std::sync::Arc::new(subject.clone()), reason));
+    let error = checked
+        .err()
+        .map(|reason| Error::new(&std::sync::Arc::new(subject.clone()), reason));
     Some(Entry {
         owner: stat.as_ref().ok().map(|stat| stat.st_uid),
         mode: stat.as_ref().ok().map(|stat| stat.st_mode & 0o7777),

@@ -38,10 +38,10 @@ impl Byte {
     }
 }
 
-#[cfg(all(target_env = "gnu", target_pointer_width = "32"))]
-use libc::flock64 as flock;
 #[cfg(not(all(target_env = "gnu", target_pointer_width = "32")))]
 use libc::flock;
+#[cfg(all(target_env = "gnu", target_pointer_width = "32"))]
+use libc::flock64 as flock;
 
 fn control(
     file: BorrowedFd<'_>,
@@ -86,12 +86,24 @@ fn try_lock(file: BorrowedFd<'_>, byte: Byte, kind: libc::c_int) -> Result<bool,
 pub(crate) fn unlock(file: impl AsFd, byte: Byte) {
     // Unlocking what is locked cannot fail in a way that matters: closing the
     // descriptor, which follows, does the same.
-    let _ = control(file.as_fd(), libc::F_OFD_SETLK, libc::F_UNLCK, byte.offset(), 1);
+    let _ = control(
+        file.as_fd(),
+        libc::F_OFD_SETLK,
+        libc::F_UNLCK,
+        byte.offset(),
+        1,
+    );
 }
 
 /// Whether somebody holds `byte` so that this open file could not have it alone.
 pub(crate) fn is_held(file: impl AsFd, byte: Byte) -> Result<bool, Errno> {
-    let found = control(file.as_fd(), libc::F_OFD_GETLK, libc::F_WRLCK, byte.offset(), 1)?;
+    let found = control(
+        file.as_fd(),
+        libc::F_OFD_GETLK,
+        libc::F_WRLCK,
+        byte.offset(),
+        1,
+    )?;
     Ok(found.l_type != libc::F_UNLCK as libc::c_short)
 }
 
@@ -137,7 +149,14 @@ impl Anchor {
         use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap};
         // SAFETY: a new mapping at an address the kernel chooses.
         let page = unsafe {
-            mmap(core::ptr::null_mut(), ANCHOR_SIZE, ProtFlags::empty(), MapFlags::SHARED, file, 0)?
+            mmap(
+                core::ptr::null_mut(),
+                ANCHOR_SIZE,
+                ProtFlags::empty(),
+                MapFlags::SHARED,
+                file,
+                0,
+            )?
         };
         let anchor = Anchor {
             page: NonNull::new(page).ok_or(Errno::NOMEM)?,

@@ -23,8 +23,10 @@ pub use error::{Fault, PickleError};
 
 use graph::Graph;
 
-/// How deep lists, tuples, dicts and objects may be nested in one another.
-pub const MAX_NESTING: u32 = 256;
+/// How deep lists, tuples, dicts and objects may be nested in one another. A
+/// `serde-pickle` that is compiled without optimisation takes 10 KB of stack for
+/// each level, and threads commonly have 2 MiB.
+pub const MAX_NESTING: u32 = 100;
 /// How many instructions a pickle may have, and how many items it may consist
 /// of once shared parts are written out.
 pub const MAX_ITEMS: u64 = 1_000_000;

@@ -110,8 +110,12 @@ impl Segment {
                     Found::Mapped(segment) => return Ok(segment),
                     Found::Gone => {}
                     Found::Nothing => {
-                        let Some(geometry) = request.create else { return Err(Reason::NotFound) };
-                        if let Some(segment) = Segment::create(request, subject, geometry, &slow_path)? {
+                        let Some(geometry) = request.create else {
+                            return Err(Reason::NotFound);
+                        };
+                        if let Some(segment) =
+                            Segment::create(request, subject, geometry, &slow_path)?
+                        {
                             return Ok(segment);
                         }
                     }
@@ -134,9 +138,21 @@ impl Segment {
         let file = match shm::open_file(subject.path(), request.access) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(Found::Nothing),
-            Err(Errno::LOOP | Errno::MLINK) => return Err(Reason::NotAFile { what: "a symbolic link" }),
-            Err(Errno::ISDIR) => return Err(Reason::NotAFile { what: "a directory" }),
-            Err(Errno::NXIO) => return Err(Reason::NotAFile { what: "a device or socket" }),
+            Err(Errno::LOOP | Errno::MLINK) => {
+                return Err(Reason::NotAFile {
+                    what: "a symbolic link",
+                });
+            }
+            Err(Errno::ISDIR) => {
+                return Err(Reason::NotAFile {
+                    what: "a directory",
+                });
+            }
+            Err(Errno::NXIO) => {
+                return Err(Reason::NotAFile {
+                    what: "a device or socket",
+                });
+            }
             Err(errno) => return Err(Reason::system("open the segment")(errno)),
         };
         let (stat, header) = inspect(&file, &request.sharing)?;
@@ -145,7 +161,8 @@ impl Segment {
             return Err(HeaderError::OtherKind { found: header.kind }.into());
         }
         let geometry = VariableGeometry::from_header(&header)?;
-        if let Some(segment) = mapped(identity, request.access).filter(|known| !known.is_retired()) {
+        if let Some(segment) = mapped(identity, request.access).filter(|known| !known.is_retired())
+        {
             return Ok(Found::Mapped(segment));
         }
         reached("open: checked");
@@ -158,7 +175,8 @@ impl Segment {
         let stale = clock::is_from_another_boot(&header.creator());
         if !stale && !segment.is_retired() {
             // Whoever removed it before we were there to be seen is done now.
-            let now = shm::identity_at(subject.path()).map_err(Reason::system("look at the segment"))?;
+            let now =
+                shm::identity_at(subject.path()).map_err(Reason::system("look at the segment"))?;
             return Ok(if now == Some(identity) {
                 segment.remember();
                 Found::Mapped(segment)
@@ -187,7 +205,10 @@ impl Segment {
         let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(&new.file, &bytes, 0))
             .map_err(Reason::system("write the segment's header"))?;
         if written != bytes.len() {
-            return Err(Reason::System { operation: "write the segment's header", errno: Errno::IO });
+            return Err(Reason::System {
+                operation: "write the segment's header",
+                errno: Errno::IO,
+            });
         }
         reached("create: initialised");
         let lock = lock::try_shared(&new.file, Byte::Presence);
@@ -219,8 +240,17 @@ impl Segment {
             Access::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
         };
         // SAFETY: a new mapping at an address the kernel chooses.
-        let start = unsafe { mmap(core::ptr::null_mut(), size, rights, MapFlags::SHARED, file, 0) }
-            .map_err(Reason::system("map the segment"))?;
+        let start = unsafe {
+            mmap(
+                core::ptr::null_mut(),
+                size,
+                rights,
+                MapFlags::SHARED,
+                file,
+                0,
+            )
+        }
+        .map_err(Reason::system("map the segment"))?;
         Ok(Arc::new(Segment {
             subject: Arc::clone(subject),
             identity,
@@ -282,7 +312,11 @@ impl Segment {
 
     /// Fails on a handle that must not do `operation`.
     pub(crate) fn check_writable(&self, operation: &'static str) -> Result<()> {
-        if self.is_writable() { Ok(()) } else { Err(self.error(Reason::ReadOnly { operation })) }
+        if self.is_writable() {
+            Ok(())
+        } else {
+            Err(self.error(Reason::ReadOnly { operation }))
+        }
     }
 
     // ---------------------------------------------------------- participants
@@ -305,10 +339,15 @@ impl Segment {
     fn register(&self, operation: &'static str) -> Result<&Registration> {
         self.check_writable(operation)?;
         let slow_path = fork::slow_path();
-        let mut registrations = self.registrations.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut registrations = self
+            .registrations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let here = |registration: &Arc<Registration>| registration.generation == fork::generation();
         if !registrations.last().is_some_and(here) {
-            let new = self.new_registration(&slow_path).map_err(|reason| self.error(reason))?;
+            let new = self
+                .new_registration(&slow_path)
+                .map_err(|reason| self.error(reason))?;
             registrations.push(Arc::new(new));
         }
         let newest = registrations.last().map_or(core::ptr::null(), Arc::as_ptr);
@@ -321,7 +360,9 @@ impl Segment {
     fn new_registration(&self, slow_path: &SlowPath) -> Result<Registration, Reason> {
         let file = self.reopen()?;
         for index in 0..MAX_PARTICIPANTS {
-            let Some(participant) = Participant::new(index) else { break };
+            let Some(participant) = Participant::new(index) else {
+                break;
+            };
             if !lock::try_exclusive(&file, Byte::Participant(participant))
                 .map_err(Reason::system("lock the segment"))?
             {
@@ -363,11 +404,19 @@ impl Segment {
             Err(errno) => return Err(Reason::system("open the segment again")(errno)),
         };
         let stat = rustix::fs::fstat(&file).map_err(Reason::system("look at the segment"))?;
-        if FileIdentity::of(&stat) == self.identity { Ok(file) } else { Err(self.gone()) }
+        if FileIdentity::of(&stat) == self.identity {
+            Ok(file)
+        } else {
+            Err(self.gone())
+        }
     }
 
     fn gone(&self) -> Reason {
-        if self.is_retired() { Reason::Retired } else { Reason::NameRemoved }
+        if self.is_retired() {
+            Reason::Retired
+        } else {
+            Reason::NameRemoved
+        }
     }
 
     /// Fails if the name does not lead here any more.
@@ -409,7 +458,9 @@ impl Segment {
         let file = self.reopen()?;
         let stat = rustix::fs::fstat(&file).map_err(Reason::system("look at the segment"))?;
         if !shm::may_remove(self.subject.path(), &stat) {
-            return Err(Reason::PermissionDenied { operation: "remove the segment" });
+            return Err(Reason::PermissionDenied {
+                operation: "remove the segment",
+            });
         }
         self.remove_name(&file)
     }
@@ -418,7 +469,9 @@ impl Segment {
     /// lets only one process do so; `false` if somebody else has that. `file` is
     /// the segment's own, and this process may remove it.
     fn remove_name(&self, file: &OwnedFd) -> Result<bool, Reason> {
-        let Some(_alone) = Held::take(file, Byte::Admin) else { return Ok(false) };
+        let Some(_alone) = Held::take(file, Byte::Admin) else {
+            return Ok(false);
+        };
         reached("retire: locked");
         let path = self.subject.path();
         let now = shm::identity_at(path).map_err(Reason::system("look at the segment"))?;
@@ -447,9 +500,13 @@ impl Segment {
             let (stat, header) = inspect(&file, &request.sharing)?;
             let geometry = VariableGeometry::from_header(&header)?;
             // Held until the name is gone: who opens it meanwhile tries again.
-            let Some(_nobody) = Held::take(&file, Byte::Presence) else { return Ok(false) };
+            let Some(_nobody) = Held::take(&file, Byte::Presence) else {
+                return Ok(false);
+            };
             if !shm::may_remove(subject.path(), &stat) {
-                return Err(Reason::PermissionDenied { operation: "remove the segment" });
+                return Err(Reason::PermissionDenied {
+                    operation: "remove the segment",
+                });
             }
             let identity = FileIdentity::of(&stat);
             let segment = Segment::map(request, &subject, &file, identity, header, geometry)?;
@@ -465,7 +522,9 @@ impl Segment {
             let file = self.reopen()?;
             let mut participants = Vec::new();
             for index in 0..MAX_PARTICIPANTS {
-                let Some(participant) = Participant::new(index) else { break };
+                let Some(participant) = Participant::new(index) else {
+                    break;
+                };
                 let held = lock::is_held(&file, Byte::Participant(participant));
                 if held.map_err(Reason::system("ask for the segment's locks"))? {
                     participants.push(self.variable().memory().pid(participant));
@@ -479,7 +538,10 @@ impl Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        let registrations = self.registrations.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let registrations = self
+            .registrations
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(registration) = registrations.last()
             && registration.generation == fork::generation()
         {
@@ -505,7 +567,10 @@ pub struct Census {
 /// Whether this process has the file mapped already.
 fn mapped(identity: FileIdentity, access: Access) -> Option<Arc<Segment>> {
     let mapped = MAPPED.lock().unwrap_or_else(PoisonError::into_inner);
-    mapped.as_ref()?.get(&(identity, access == Access::ReadWrite))?.upgrade()
+    mapped
+        .as_ref()?
+        .get(&(identity, access == Access::ReadWrite))?
+        .upgrade()
 }
 
 /// Checks that an open file is a segment that we may use, of any kind.
@@ -513,9 +578,17 @@ pub(crate) fn inspect(file: &OwnedFd, sharing: &Sharing) -> Result<(Stat, Header
     let stat = rustix::fs::fstat(file).map_err(Reason::system("look at the segment"))?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {}
-        FileType::Directory => return Err(Reason::NotAFile { what: "a directory" }),
+        FileType::Directory => {
+            return Err(Reason::NotAFile {
+                what: "a directory",
+            });
+        }
         FileType::Fifo => return Err(Reason::NotAFile { what: "a FIFO" }),
-        _ => return Err(Reason::NotAFile { what: "a special file" }),
+        _ => {
+            return Err(Reason::NotAFile {
+                what: "a special file",
+            });
+        }
     }
     sharing.check(&stat)?;
     let mut bytes = [0; HEADER_SIZE];
@@ -555,8 +628,11 @@ impl Environment for System<'_> {
         let slow_path = fork::slow_path();
         let file = self.segment.reopen().ok()?;
         let byte = Byte::Participant(participant);
-        matches!(lock::try_exclusive(&file, byte), Ok(true))
-            .then_some(Taken { file, byte, _slow_path: slow_path })
+        matches!(lock::try_exclusive(&file, byte), Ok(true)).then_some(Taken {
+            file,
+            byte,
+            _slow_path: slow_path,
+        })
     }
 }
 

@@ -35,7 +35,9 @@ impl Sharing {
             },
         };
         if mode & !0o666 != 0 {
-            return Err(bad_mode("only read and write bits make sense, such as 0600 or 0660"));
+            return Err(bad_mode(
+                "only read and write bits make sense, such as 0600 or 0660",
+            ));
         }
         if mode & 0o600 != 0o600 {
             return Err(bad_mode("the owner has to be able to read and write"));
@@ -56,7 +58,8 @@ impl Sharing {
 
     /// The group that others' segments have to have.
     fn group(&self) -> u32 {
-        self.group.unwrap_or_else(|| rustix::process::getegid().as_raw())
+        self.group
+            .unwrap_or_else(|| rustix::process::getegid().as_raw())
     }
 
     /// Makes a new file as accessible as asked, whatever the umask.
@@ -74,7 +77,12 @@ impl Sharing {
         let mode = stat.st_mode & 0o7777;
         let me = rustix::process::geteuid().as_raw();
         let refuse = |reason| {
-            Err(Reason::ForeignOwner { uid: stat.st_uid, gid: stat.st_gid, mode, reason })
+            Err(Reason::ForeignOwner {
+                uid: stat.st_uid,
+                gid: stat.st_gid,
+                mode,
+                reason,
+            })
         };
         let own = stat.st_uid == me || stat.st_uid == 0;
         if own && mode & 0o022 == 0 {
@@ -98,12 +106,18 @@ impl Sharing {
 }
 
 fn bad_mode(reason: &'static str) -> Reason {
-    Reason::BadOption { option: "the mode (ROBOT_IPC_MODE)", reason }
+    Reason::BadOption {
+        option: "the mode (ROBOT_IPC_MODE)",
+        reason,
+    }
 }
 
 /// The number of a group given by number or name.
 pub(crate) fn group_id(text: &str) -> Result<u32, Reason> {
-    let bad = |reason| Reason::BadOption { option: "the group (ROBOT_IPC_GROUP)", reason };
+    let bad = |reason| Reason::BadOption {
+        option: "the group (ROBOT_IPC_GROUP)",
+        reason,
+    };
     if let Ok(id) = text.parse() {
         return Ok(id);
     }

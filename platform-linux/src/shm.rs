@@ -6,9 +6,9 @@
 //! written behind its length, so that no two objects share a file name:
 //! `robot-ipc..N.NAMESPACE.variable.NAME`, N being one digit of base 36.
 
+use crate::Error;
 use crate::error::{Reason, Result};
 use crate::sharing::Sharing;
-use crate::Error;
 use core::fmt;
 use robot_ipc_core::header::Kind;
 use robot_ipc_core::name::{Name, Namespace};
@@ -50,8 +50,13 @@ impl Place {
         let directory = std::env::var_os(DIRECTORY_VARIABLE);
         let namespace = std::env::var_os(NAMESPACE_VARIABLE);
         Place::new(
-            directory.as_deref().map_or(Path::new(DEFAULT_DIRECTORY), Path::new),
-            namespace.as_deref().unwrap_or(OsStr::new(DEFAULT_NAMESPACE)).as_bytes(),
+            directory
+                .as_deref()
+                .map_or(Path::new(DEFAULT_DIRECTORY), Path::new),
+            namespace
+                .as_deref()
+                .unwrap_or(OsStr::new(DEFAULT_NAMESPACE))
+                .as_bytes(),
         )
     }
 
@@ -72,7 +77,10 @@ impl Place {
                 reason,
             })
         })?;
-        Ok(Place { directory: directory.to_owned(), namespace })
+        Ok(Place {
+            directory: directory.to_owned(),
+            namespace,
+        })
     }
 
     /// The folder.
@@ -108,22 +116,30 @@ impl Place {
     /// # Errors
     /// The name breaks the rules.
     pub fn subject(&self, kind: Kind, name: &[u8]) -> Result<Subject> {
-        let name = Name::from_bytes(name)
-            .map_err(|reason| Error::without_subject(Reason::BadName { what: kind.as_str(), reason }))?;
+        let name = Name::from_bytes(name).map_err(|reason| {
+            Error::without_subject(Reason::BadName {
+                what: kind.as_str(),
+                reason,
+            })
+        })?;
         let mut file = OsString::from(self.prefix());
         file.push(kind.as_str());
         file.push(".");
         file.push(name.as_str());
-        Ok(Subject { kind, name, path: self.directory.join(file) })
+        Ok(Subject {
+            kind,
+            name,
+            path: self.directory.join(file),
+        })
     }
 
     /// The object that the file called `file` is, if it is one of this place.
     #[must_use]
     pub fn subject_of_file(&self, file: &OsStr) -> Option<Subject> {
         let rest = file.to_str()?.strip_prefix(&self.prefix())?;
-        let (kind, name) = [Kind::Variable, Kind::Function].into_iter().find_map(|kind| {
-            Some((kind, rest.strip_prefix(kind.as_str())?.strip_prefix('.')?))
-        })?;
+        let (kind, name) = [Kind::Variable, Kind::Function]
+            .into_iter()
+            .find_map(|kind| Some((kind, rest.strip_prefix(kind.as_str())?.strip_prefix('.')?)))?;
         self.subject(kind, name.as_bytes()).ok()
     }
 
@@ -182,7 +198,10 @@ pub(crate) struct FileIdentity {
 impl FileIdentity {
     #[allow(clippy::unnecessary_cast)] // the widths differ between processors
     pub(crate) fn of(stat: &Stat) -> FileIdentity {
-        FileIdentity { device: stat.st_dev as u64, inode: stat.st_ino as u64 }
+        FileIdentity {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+        }
     }
 }
 
@@ -228,14 +247,16 @@ impl NewFile {
         size: u64,
         sharing: &Sharing,
     ) -> Result<NewFile, Reason> {
-        let new = NewFile::open(directory)
-            .map_err(Reason::system("create a file in the folder for shared memory"))?;
+        let new = NewFile::open(directory).map_err(Reason::system(
+            "create a file in the folder for shared memory",
+        ))?;
         crate::steps::reached("create: opened");
         sharing.apply(&new.file)?;
         reserve(&new.file, size).map_err(|errno| match errno {
-            Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::NOMEM => {
-                Reason::NoSpace { needed: size, free: free_bytes(&new.file) }
-            }
+            Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::NOMEM => Reason::NoSpace {
+                needed: size,
+                free: free_bytes(&new.file),
+            },
             errno => Reason::system("reserve shared memory")(errno),
         })?;
         crate::steps::reached("create: reserved");
@@ -247,7 +268,12 @@ impl NewFile {
         let mode = Mode::RUSR | Mode::WUSR;
         if !crate::steps::forced("temporary files") {
             match rustix::fs::open(directory, flags | OFlags::TMPFILE, mode) {
-                Ok(file) => return Ok(NewFile { file, temporary: None }),
+                Ok(file) => {
+                    return Ok(NewFile {
+                        file,
+                        temporary: None,
+                    });
+                }
                 Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => {}
                 Err(errno) => return Err(errno),
             }
@@ -261,7 +287,10 @@ impl NewFile {
                 Ok(file) => {
                     // Locked while its creator lives, so that others can tell.
                     crate::lock::try_exclusive(&file, crate::lock::Byte::Admin)?;
-                    return Ok(NewFile { file, temporary: Some(path) });
+                    return Ok(NewFile {
+                        file,
+                        temporary: Some(path),
+                    });
                 }
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno),
@@ -337,7 +366,8 @@ fn write_zeros(file: &OwnedFd, size: u64) -> Result<(), Errno> {
     let mut offset = 0;
     while offset < size {
         let length = (size - offset).min(zeros.len() as u64) as usize;
-        offset += rustix::io::retry_on_intr(|| rustix::io::pwrite(file, &zeros[..length], offset))? as u64;
+        offset += rustix::io::retry_on_intr(|| rustix::io::pwrite(file, &zeros[..length], offset))?
+            as u64;
     }
     Ok(())
 }
@@ -348,14 +378,22 @@ fn free_bytes(file: &OwnedFd) -> u64 {
 
 /// Removes files that a killed creator left under a temporary name.
 pub(crate) fn remove_stale_temporaries(directory: &Path) -> usize {
-    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return 0;
+    };
     let mut removed = 0;
     for entry in entries.flatten() {
-        if !entry.file_name().as_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
+        if !entry
+            .file_name()
+            .as_bytes()
+            .starts_with(TEMPORARY_PREFIX.as_bytes())
+        {
             continue;
         }
         let path = entry.path();
-        let Ok(file) = open_file(&path, Access::ReadWrite) else { continue };
+        let Ok(file) = open_file(&path, Access::ReadWrite) else {
+            continue;
+        };
         // A creator locks its file a moment after making it.
         let young = entry
             .metadata()
@@ -363,7 +401,12 @@ pub(crate) fn remove_stale_temporaries(directory: &Path) -> usize {
             .ok()
             .and_then(|time| time.elapsed().ok())
             .is_none_or(|age| age.as_secs() < 2);
-        if !young && matches!(crate::lock::try_exclusive(&file, crate::lock::Byte::Admin), Ok(true)) {
+        if !young
+            && matches!(
+                crate::lock::try_exclusive(&file, crate::lock::Byte::Admin),
+                Ok(true)
+            )
+        {
             removed += usize::from(rustix::fs::unlink(&path).is_ok());
         }
     }
@@ -373,13 +416,17 @@ pub(crate) fn remove_stale_temporaries(directory: &Path) -> usize {
 /// Whether this process may take a file's name away from its folder.
 pub(crate) fn may_remove(path: &Path, stat: &Stat) -> bool {
     use rustix::fs::{Access as May, accessat};
-    let Some(directory) = path.parent() else { return false };
+    let Some(directory) = path.parent() else {
+        return false;
+    };
     let allowed = May::WRITE_OK | May::EXEC_OK;
     if accessat(CWD, directory, allowed, AtFlags::EACCESS).is_err() {
         return false;
     }
     let me = rustix::process::geteuid().as_raw();
-    let Ok(folder) = rustix::fs::stat(directory) else { return false };
+    let Ok(folder) = rustix::fs::stat(directory) else {
+        return false;
+    };
     let sticky = folder.st_mode & 0o1000 != 0;
     !sticky || me == 0 || stat.st_uid == me || folder.st_uid == me
 }
@@ -393,7 +440,13 @@ mod tests {
     }
 
     fn file(place: &Place, kind: Kind, name: &str) -> OsString {
-        place.subject(kind, name.as_bytes()).unwrap().path().file_name().unwrap().to_owned()
+        place
+            .subject(kind, name.as_bytes())
+            .unwrap()
+            .path()
+            .file_name()
+            .unwrap()
+            .to_owned()
     }
 
     /// Against two objects that share a file: names, namespaces and kinds that
@@ -401,8 +454,25 @@ mod tests {
     #[test]
     fn no_two_objects_share_a_file() {
         let mut seen = std::collections::BTreeMap::new();
-        let names = ["a", "b", "variable.a", "a.variable.b", "variable.variable.a", "1.a", ".a"];
-        for namespace in ["default", "a", "b", "a.variable", "a.variable.a", "variable", "1.a", "1"] {
+        let names = [
+            "a",
+            "b",
+            "variable.a",
+            "a.variable.b",
+            "variable.variable.a",
+            "1.a",
+            ".a",
+        ];
+        for namespace in [
+            "default",
+            "a",
+            "b",
+            "a.variable",
+            "a.variable.a",
+            "variable",
+            "1.a",
+            "1",
+        ] {
             for name in names.into_iter().filter(|name| !name.starts_with('.')) {
                 for kind in [Kind::Variable, Kind::Function] {
                     let file = file(&place(namespace), kind, name);
@@ -433,7 +503,12 @@ mod tests {
     #[test]
     fn foreign_files_are_no_objects() {
         let place = place("robot");
-        for file in ["robot-ipc.robot.variable.", "robot-ipc.robot.", "robot-ipc.other.variable.x", "x"] {
+        for file in [
+            "robot-ipc.robot.variable.",
+            "robot-ipc.robot.",
+            "robot-ipc.other.variable.x",
+            "x",
+        ] {
             assert_eq!(place.subject_of_file(OsStr::new(file)), None, "{file}");
         }
     }

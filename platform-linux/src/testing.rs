@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::shm::Place;
-use crate::variable::HostVariable;
 pub use crate::steps::{Hook, install};
+use crate::variable::HostVariable;
 use robot_ipc_core::Environment;
 use robot_ipc_core::codec::Encoding;
 pub use robot_ipc_core::environment::Step;
@@ -22,8 +22,11 @@ pub fn scratch_place() -> Place {
     static COUNT: atomic::AtomicU32 = atomic::AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Relaxed);
     let namespace = format!("scratch-{}-{number}", std::process::id());
-    Place::new(Path::new(crate::shm::DEFAULT_DIRECTORY), namespace.as_bytes())
-        .unwrap_or_else(|error| panic!("{error}"))
+    Place::new(
+        Path::new(crate::shm::DEFAULT_DIRECTORY),
+        namespace.as_bytes(),
+    )
+    .unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The ordinary system, with a function called at every step.
@@ -57,13 +60,24 @@ pub fn write_stepping(
     bytes: &[u8],
     at_step: &dyn Fn(Step),
 ) -> Result<Sample> {
-    let system = Stepping { system: variable.segment().system(), at_step };
-    variable.put(&system, bytes, Encoding::RAW, None, variable.write_timeout())
+    let system = Stepping {
+        system: variable.segment().system(),
+        at_step,
+    };
+    variable.put(
+        &system,
+        bytes,
+        Encoding::RAW,
+        None,
+        variable.write_timeout(),
+    )
 }
 
 /// How many slots carry a claim or a pin.
 #[must_use]
 pub fn taken_slots(variable: &HostVariable) -> u32 {
     let core = variable.segment().variable();
-    (0..variable.slots()).filter(|slot| core.holders(*slot).next().is_some()).count() as u32
+    (0..variable.slots())
+        .filter(|slot| core.holders(*slot).next().is_some())
+        .count() as u32
 }

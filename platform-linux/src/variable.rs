@@ -147,7 +147,13 @@ impl HostVariable {
     /// As `write`.
     #[inline]
     pub fn write_encoded(&self, bytes: &[u8], encoding: Encoding) -> Result<Sample> {
-        self.put(&self.segment.system(), bytes, encoding, None, self.write_timeout)
+        self.put(
+            &self.segment.system(),
+            bytes,
+            encoding,
+            None,
+            self.write_timeout,
+        )
     }
 
     /// Makes `bytes` the latest value only if that is still `version` (0: only
@@ -156,7 +162,13 @@ impl HostVariable {
     /// # Errors
     /// As [`write`](HostVariable::write); [`Reason::Changed`] if it is not.
     pub fn write_if(&self, version: u64, bytes: &[u8], encoding: Encoding) -> Result<Sample> {
-        self.put(&self.segment.system(), bytes, encoding, Some(version), self.write_timeout)
+        self.put(
+            &self.segment.system(),
+            bytes,
+            encoding,
+            Some(version),
+            self.write_timeout,
+        )
     }
 
     /// As [`write_encoded`](HostVariable::write_encoded) and
@@ -184,7 +196,9 @@ impl HostVariable {
         timeout: Duration,
     ) -> Result<Sample> {
         let core = self.core();
-        let length = core.check_size(bytes.len()).map_err(|error| self.write_error(error))?;
+        let length = core
+            .check_size(bytes.len())
+            .map_err(|error| self.write_error(error))?;
         let me = self.segment.registration("write")?;
         let _deferral = Deferral::new();
         let deadline = Deadline::new(timeout);
@@ -202,7 +216,11 @@ impl HostVariable {
             return Err(self.write_error(error));
         }
         system.step(Step::Filled);
-        let details = Details { length, encoding, replaces };
+        let details = Details {
+            length,
+            encoding,
+            replaces,
+        };
         self.publish_within(&deadline, system, me, claim, &details)
     }
 
@@ -258,9 +276,9 @@ impl HostVariable {
                     core.abandon(system, me.participant, claim);
                     return Err(match (error, waited) {
                         (_, Waited::Interrupted) => self.error(Reason::Interrupted),
-                        (PublishError::Contended, _) => {
-                            self.error(Reason::Contended { tried: deadline.timeout })
-                        }
+                        (PublishError::Contended, _) => self.error(Reason::Contended {
+                            tried: deadline.timeout,
+                        }),
                         (error, _) => self.write_error(WriteError::Publish(error)),
                     });
                 }
@@ -270,16 +288,18 @@ impl HostVariable {
 
     fn write_error(&self, error: WriteError) -> Error {
         self.error(match error {
-            WriteError::TooLarge { size, max_size } => {
-                Reason::TooLarge { size: size as u64, max_size }
-            }
+            WriteError::TooLarge { size, max_size } => Reason::TooLarge {
+                size: size as u64,
+                max_size,
+            },
             WriteError::Claim(ClaimError::Retired) | WriteError::Publish(PublishError::Retired) => {
                 Reason::Retired
             }
             WriteError::Publish(PublishError::Changed { version }) => Reason::Changed { version },
-            WriteError::Claim(ClaimError::NoFreeSlot) | WriteError::Publish(PublishError::Contended) => {
-                Reason::Contended { tried: Duration::ZERO }
-            }
+            WriteError::Claim(ClaimError::NoFreeSlot)
+            | WriteError::Publish(PublishError::Contended) => Reason::Contended {
+                tried: Duration::ZERO,
+            },
             WriteError::Claim(ClaimError::Corrupt) | WriteError::Publish(PublishError::Corrupt) => {
                 Reason::Corrupt
             }
@@ -294,8 +314,12 @@ impl HostVariable {
             slots[holder.index() as usize] += 1;
         }
         let mut holders = Holders::new();
-        while let Some((index, count)) =
-            slots.iter().copied().enumerate().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > 0)
+        while let Some((index, count)) = slots
+            .iter()
+            .copied()
+            .enumerate()
+            .max_by_key(|(_, count)| *count)
+            .filter(|(_, count)| *count > 0)
         {
             let pid = Participant::new(index as u32).map_or(0, |holder| core.memory().pid(holder));
             if holders.push(Holder { pid, slots: count }).is_err() {
@@ -323,7 +347,10 @@ impl HostVariable {
     }
 
     pub(crate) fn buffer_too_small(&self, size: usize, sample: &Sample) -> Error {
-        self.error(Reason::BufferTooSmall { size, needed: sample.length })
+        self.error(Reason::BufferTooSmall {
+            size,
+            needed: sample.length,
+        })
     }
 
     /// As [`read_into`](HostVariable::read_into), but a value that does not fit
@@ -360,7 +387,11 @@ impl HostVariable {
             }
             match patience.wait() {
                 Waited::GoOn => {}
-                Waited::TimeIsUp => return Err(self.error(Reason::Contended { tried: READ_PATIENCE })),
+                Waited::TimeIsUp => {
+                    return Err(self.error(Reason::Contended {
+                        tried: READ_PATIENCE,
+                    }));
+                }
                 Waited::Interrupted => return Err(self.error(Reason::Interrupted)),
             }
         }
@@ -370,7 +401,9 @@ impl HostVariable {
         self.error(match error {
             ReadError::NeverWritten => Reason::NeverWritten,
             ReadError::Retired => Reason::Retired,
-            ReadError::Contended => Reason::Contended { tried: Duration::ZERO },
+            ReadError::Contended => Reason::Contended {
+                tried: Duration::ZERO,
+            },
             ReadError::Corrupt => Reason::Corrupt,
         })
     }
@@ -398,7 +431,8 @@ impl HostVariable {
     /// # Errors
     /// The variable was removed or is damaged.
     pub fn version(&self) -> Result<u64> {
-        self.stable(|core| core.version()).map(|(version, _)| version)
+        self.stable(|core| core.version())
+            .map(|(version, _)| version)
     }
 
     /// What stands beside the latest value.
@@ -446,7 +480,9 @@ impl HostVariable {
         if !clock::is_same_clock(&self.segment.header().creator()) {
             return no_age("it was created in another time namespace");
         }
-        Ok(Duration::from_nanos(clock::now_ns().saturating_sub(sample.time_ns)))
+        Ok(Duration::from_nanos(
+            clock::now_ns().saturating_sub(sample.time_ns),
+        ))
     }
 
     /// Fails if the value of `sample` is older than `max_age`.
@@ -455,7 +491,11 @@ impl HostVariable {
     /// [`Reason::TooOld`], or its age cannot be told.
     pub fn check_age(&self, sample: &Sample, max_age: Duration) -> Result<()> {
         let age = self.age_of(sample)?;
-        if age > max_age { Err(self.error(Reason::TooOld { age, max_age })) } else { Ok(()) }
+        if age > max_age {
+            Err(self.error(Reason::TooOld { age, max_age }))
+        } else {
+            Ok(())
+        }
     }
 
     // ------------------------------------------------------------------- wait
@@ -490,7 +530,9 @@ impl HostVariable {
             };
             let core = self.core();
             let wakened = if self.segment.is_writable() {
-                let Some(armed) = core.arm(seen) else { continue };
+                let Some(armed) = core.arm(seen) else {
+                    continue;
+                };
                 let word = robot_ipc_core::variable::Memory::latest(core.memory());
                 let wakened = futex::wait(word, armed, left);
                 slices += 1;
@@ -554,7 +596,9 @@ impl HostVariable {
                 done => return done,
             }
         }
-        Err(self.error(Reason::Contended { tried: start.elapsed() }))
+        Err(self.error(Reason::Contended {
+            tried: start.elapsed(),
+        }))
     }
 
     // ----------------------------------------------------------------- remove
@@ -598,7 +642,11 @@ struct Patience<'a> {
 
 impl<'a> Patience<'a> {
     fn new(deadline: &'a Deadline) -> Self {
-        Patience { deadline, start: None, tries: 0 }
+        Patience {
+            deadline,
+            start: None,
+            tries: 0,
+        }
     }
 
     #[cold]

@@ -18,7 +18,10 @@ fn python_is_there() -> bool {
     if !there {
         // Not `eprintln!`: the test runner would keep it to itself.
         let mut errors = std::io::stderr().lock();
-        let _ = writeln!(errors, "\n*** NOT TESTED: the demo's Python half: no python3");
+        let _ = writeln!(
+            errors,
+            "\n*** NOT TESTED: the demo's Python half: no python3"
+        );
     }
     there
 }
@@ -27,19 +30,32 @@ fn python_is_there() -> bool {
 fn number(output: &Output, key: &str) -> u64 {
     let text = String::from_utf8_lossy(&output.stdout);
     let last = text.lines().last().unwrap_or_default();
-    let word = last.split(' ').find_map(|word| word.strip_prefix(&format!("{key}=")));
+    let word = last
+        .split(' ')
+        .find_map(|word| word.strip_prefix(&format!("{key}=")));
     word.and_then(|number| number.parse().ok())
-        .unwrap_or_else(|| panic!("no {key} in {text}{}", String::from_utf8_lossy(&output.stderr)))
+        .unwrap_or_else(|| {
+            panic!(
+                "no {key} in {text}{}",
+                String::from_utf8_lossy(&output.stderr)
+            )
+        })
 }
 
 /// Processes that the demo `parent` has started and that live.
 fn orphans(parent: u32) -> Vec<String> {
     let mark = format!("ROBOT_IPC_DEMO_PARENT={parent}\0");
-    let processes = std::fs::read_dir("/proc").expect("there is /proc").flatten();
+    let processes = std::fs::read_dir("/proc")
+        .expect("there is /proc")
+        .flatten();
     let pids = processes.map(|entry| entry.file_name().to_string_lossy().into_owned());
     pids.filter(|pid| {
         let environment = std::fs::read(Path::new("/proc").join(pid).join("environ"));
-        environment.is_ok_and(|bytes| bytes.windows(mark.len()).any(|part| part == mark.as_bytes()))
+        environment.is_ok_and(|bytes| {
+            bytes
+                .windows(mark.len())
+                .any(|part| part == mark.as_bytes())
+        })
     })
     .collect()
 }
@@ -47,22 +63,33 @@ fn orphans(parent: u32) -> Vec<String> {
 fn nobody_is_left(parent: u32) {
     let start = Instant::now();
     while !orphans(parent).is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(30), "left: {:?}", orphans(parent));
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "left: {:?}",
+            orphans(parent)
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
 fn files_of(parent: u32) -> usize {
     let prefix = format!("robot-ipc.demo-{parent}.");
-    let files = std::fs::read_dir("/dev/shm").expect("there is /dev/shm").flatten();
-    files.filter(|file| file.file_name().to_string_lossy().starts_with(&prefix)).count()
+    let files = std::fs::read_dir("/dev/shm")
+        .expect("there is /dev/shm")
+        .flatten();
+    files
+        .filter(|file| file.file_name().to_string_lossy().starts_with(&prefix))
+        .count()
 }
 
 /// Waits until the demo's Python processes run.
 fn plays(demo: &Child) {
     let start = Instant::now();
     while orphans(demo.id()).len() < 2 {
-        assert!(start.elapsed() < Duration::from_secs(30), "it does not start");
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "it does not start"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -71,11 +98,17 @@ fn plays(demo: &Child) {
 /// find every value whole. Two run at once, and leave nothing behind.
 #[test]
 fn two_demos_at_once_find_every_value_whole() {
-    let started: Vec<Child> = (0..2).map(|_| demo(2).spawn().expect("it starts")).collect();
+    let started: Vec<Child> = (0..2)
+        .map(|_| demo(2).spawn().expect("it starts"))
+        .collect();
     for child in started {
         let id = child.id();
         let output = child.wait_with_output().expect("it ends");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         assert!(number(&output, "written") > 100 && number(&output, "read") > 0);
         assert_eq!((number(&output, "torn"), number(&output, "lost")), (0, 0));
         if python_is_there() {
@@ -114,7 +147,10 @@ fn a_killed_demo_leaves_no_process_behind() {
     child.kill().expect("it is ours");
     child.wait().expect("it is ours");
     nobody_is_left(child.id());
-    for file in std::fs::read_dir("/dev/shm").expect("there is /dev/shm").flatten() {
+    for file in std::fs::read_dir("/dev/shm")
+        .expect("there is /dev/shm")
+        .flatten()
+    {
         let prefix = format!("robot-ipc.demo-{}.", child.id());
         if file.file_name().to_string_lossy().starts_with(&prefix) {
             let _ = std::fs::remove_file(file.path());
@@ -125,10 +161,20 @@ fn a_killed_demo_leaves_no_process_behind() {
 /// Against a demo that gives up where there is no Python.
 #[test]
 fn without_python_the_rust_half_runs_alone() {
-    let output = demo(1).env("PATH", "/nonexistent").output().expect("it starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = demo(1)
+        .env("PATH", "/nonexistent")
+        .output()
+        .expect("it starts");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("without the Python half: python3 cannot be started"), "{text}");
+    assert!(
+        text.contains("without the Python half: python3 cannot be started"),
+        "{text}"
+    );
     assert!(number(&output, "written") > 100);
     assert_eq!(number(&output, "kills"), 0);
 }

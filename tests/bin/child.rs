@@ -20,6 +20,7 @@ const SIZE: usize = 4096;
 
 fn main() {
     support::system::die_with_parent();
+    support::system::end_at_panic();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let Some((role, rest)) = arguments.split_first() else {
@@ -66,7 +67,8 @@ fn open_with(options: VariableOptions, name: &str) -> HostVariable {
 
 /// A number among the arguments.
 fn number(text: &str) -> u64 {
-    text.parse().unwrap_or_else(|_| panic!("'{text}' is not a number"))
+    text.parse()
+        .unwrap_or_else(|_| panic!("'{text}' is not a number"))
 }
 
 /// The next line of the standard input; `None` at its end.

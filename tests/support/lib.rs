@@ -1,6 +1,7 @@
 //! What the tests share: places of their own, child processes, this very build's
 //! library.
 
+pub mod folder;
 pub mod process;
 pub mod segment_file;
 pub mod system;
@@ -24,7 +25,11 @@ pub fn workspace() -> &'static Path {
 pub fn library() -> PathBuf {
     let test = std::env::current_exe().expect("this test is a file");
     let library = test.parent().expect("in a folder").join("librobot_ipc.so");
-    assert!(library.exists(), "{} was not built together with this test", library.display());
+    assert!(
+        library.exists(),
+        "{} was not built together with this test",
+        library.display()
+    );
     library
 }
 
@@ -39,7 +44,9 @@ impl Scratch {
     #[must_use]
     #[allow(clippy::new_without_default)]
     pub fn new() -> Scratch {
-        Scratch { place: robot_ipc::testing::scratch_place() }
+        Scratch {
+            place: robot_ipc::testing::scratch_place(),
+        }
     }
 
     /// A new one in another folder.
@@ -49,7 +56,9 @@ impl Scratch {
     #[must_use]
     pub fn in_directory(directory: &Path) -> Scratch {
         let place = robot_ipc::testing::scratch_place();
-        Scratch { place: place.with_directory(directory).expect("an absolute path") }
+        Scratch {
+            place: place.with_directory(directory).expect("an absolute path"),
+        }
     }
 
     /// Where it is.
@@ -70,7 +79,11 @@ impl Scratch {
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         let kind = robot_ipc_core::header::Kind::Variable;
-        self.place.subject(kind, name.as_bytes()).expect("a good name").path().to_owned()
+        self.place
+            .subject(kind, name.as_bytes())
+            .expect("a good name")
+            .path()
+            .to_owned()
     }
 
     /// Makes `command` look for its objects here.
@@ -110,7 +123,11 @@ impl Kept {
     /// It cannot be started.
     #[must_use]
     pub fn start(command: &mut Command) -> Kept {
-        Kept(command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")))
+        Kept(
+            command
+                .spawn()
+                .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")),
+        )
     }
 
     /// Sends it a signal.
@@ -153,7 +170,10 @@ impl Drop for Kept {
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(60), "after a minute: not yet: {what}");
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "after a minute: not yet: {what}"
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -173,10 +193,9 @@ pub fn fill_pattern(buffer: &mut [u8], number: u64) {
 /// The number of a pattern; `None` if the value is torn.
 #[must_use]
 pub fn pattern_of(value: &[u8]) -> Option<u64> {
-    let mut words = value
-        .chunks_exact(8)
-        .enumerate()
-        .map(|(index, word)| u64::from_ne_bytes(word.try_into().unwrap_or_default()) ^ mix(index as u64));
+    let mut words = value.chunks_exact(8).enumerate().map(|(index, word)| {
+        u64::from_ne_bytes(word.try_into().unwrap_or_default()) ^ mix(index as u64)
+    });
     let number = words.next()?;
     (value.len().is_multiple_of(8) && words.all(|other| other == number)).then_some(number)
 }
@@ -224,7 +243,10 @@ pub fn skipped(what: &str, why: &str) {
 /// It cannot be opened.
 #[must_use]
 pub fn open(scratch: &Scratch, name: &str) -> HostVariable {
-    scratch.options().open(name).unwrap_or_else(|error| panic!("{error}"))
+    scratch
+        .options()
+        .open(name)
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A value of `size` bytes, the pattern of `number`.
@@ -242,7 +264,9 @@ pub fn pattern(size: usize, number: u64) -> Vec<u8> {
 /// printed, so that a failure can be had again.
 #[must_use]
 pub fn seed(what: &str) -> u64 {
-    let told = std::env::var("ROBOT_IPC_TEST_SEED").ok().and_then(|text| text.parse().ok());
+    let told = std::env::var("ROBOT_IPC_TEST_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok());
     let seed = told.unwrap_or_else(|| {
         let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         time.map_or(1, |time| time.as_nanos() as u64) ^ u64::from(std::process::id()) << 40
@@ -254,5 +278,8 @@ pub fn seed(what: &str) -> u64 {
 /// A number from the environment, or else the default one.
 #[must_use]
 pub fn scale(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(variable)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }

@@ -10,8 +10,16 @@ use std::time::Duration;
 
 /// The steps of a write in their order, by name.
 pub const WRITE_STEPS: [&str; 10] = [
-    "Looked", "Claimed", "Rechecked", "Busy", "Filled halfway", "Filled", "Stamped", "Published",
-    "Released", "Woken",
+    "Looked",
+    "Claimed",
+    "Rechecked",
+    "Busy",
+    "Filled halfway",
+    "Filled",
+    "Stamped",
+    "Published",
+    "Released",
+    "Woken",
 ];
 
 /// A child process whose input and output are a test's.
@@ -61,7 +69,11 @@ impl Partner {
                 }
             }
         });
-        Partner { input: child.0.stdin.take(), child, lines }
+        Partner {
+            input: child.0.stdin.take(),
+            child,
+            lines,
+        }
     }
 
     /// Its process id.
@@ -105,7 +117,9 @@ impl Partner {
     #[must_use]
     pub fn number(&mut self, word: &str) -> u64 {
         let said = self.hear();
-        let number = said.strip_prefix(word).and_then(|rest| rest.trim().parse().ok());
+        let number = said
+            .strip_prefix(word)
+            .and_then(|rest| rest.trim().parse().ok());
         number.unwrap_or_else(|| panic!("expected '{word}' and a number, heard {said:?}"))
     }
 
@@ -132,7 +146,11 @@ impl Partner {
             state = if found.is_some_and(|found| found.stopped()) {
                 Some(State::Stopped)
             } else {
-                self.child.0.try_wait().expect("it is our child").map(state_of)
+                self.child
+                    .0
+                    .try_wait()
+                    .expect("it is our child")
+                    .map(state_of)
             };
             state.is_some()
         });
@@ -161,7 +179,12 @@ impl Partner {
     /// It fails, is stopped or killed.
     pub fn finish(&mut self) {
         self.end_input();
-        assert_eq!(self.state(), State::Ended(true), "of process {}", self.pid());
+        assert_eq!(
+            self.state(),
+            State::Ended(true),
+            "of process {}",
+            self.pid()
+        );
     }
 
     /// Kills it with SIGKILL and waits until it is gone; says how it ended.

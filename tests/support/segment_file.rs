@@ -29,7 +29,10 @@ impl SegmentFile {
     /// It cannot be opened.
     #[must_use]
     pub fn open(scratch: &Scratch, name: &str, max_size: u64) -> SegmentFile {
-        let file = OpenOptions::new().read(true).write(true).open(scratch.file(name));
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(scratch.file(name));
         SegmentFile {
             file: file.unwrap_or_else(|error| panic!("{name}: {error}")),
             stride: 64 + max_size.next_multiple_of(64),
@@ -43,7 +46,9 @@ impl SegmentFile {
     #[must_use]
     pub fn word(&self, offset: u64) -> u32 {
         let mut word = [0; 4];
-        self.file.read_exact_at(&mut word, offset).expect("inside the file");
+        self.file
+            .read_exact_at(&mut word, offset)
+            .expect("inside the file");
         u32::from_ne_bytes(word)
     }
 
@@ -52,7 +57,9 @@ impl SegmentFile {
     /// # Panics
     /// There is none.
     pub fn set_word(&self, offset: u64, word: u32) {
-        self.file.write_all_at(&word.to_ne_bytes(), offset).expect("inside the file");
+        self.file
+            .write_all_at(&word.to_ne_bytes(), offset)
+            .expect("inside the file");
     }
 
     /// The word `latest`.
@@ -74,7 +81,9 @@ impl SegmentFile {
     #[must_use]
     pub fn slot(&self, slot: u64) -> Vec<u8> {
         let mut bytes = vec![0; self.stride as usize];
-        self.file.read_exact_at(&mut bytes, self.slot_offset(slot)).expect("inside the file");
+        self.file
+            .read_exact_at(&mut bytes, self.slot_offset(slot))
+            .expect("inside the file");
         bytes
     }
 
@@ -108,6 +117,8 @@ impl SegmentFile {
         let mut header: Header = bytemuck::pod_read_unaligned(&bytes);
         change(&mut header);
         header.checksum = header.expected_checksum();
-        self.file.write_all_at(bytemuck::bytes_of(&header), 0).expect("a header");
+        self.file
+            .write_all_at(bytemuck::bytes_of(&header), 0)
+            .expect("a header");
     }
 }

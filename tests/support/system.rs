@@ -13,6 +13,17 @@ pub fn die_with_parent() {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
 }
 
+/// From now on a panic of any thread ends this process with status 101, instead
+/// of leaving the others to wait for that thread.
+pub fn end_at_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        // SAFETY: ends the process, whatever its threads do.
+        unsafe { libc::_exit(101) };
+    }));
+}
+
 /// Stops this process here, until somebody continues or kills it.
 pub fn stop_here() {
     // SAFETY: takes an integer only.
@@ -71,8 +82,8 @@ pub fn fork(task: impl FnOnce() -> i32) -> i32 {
     match unsafe { libc::fork() } {
         -1 => panic!("fork: {}", std::io::Error::last_os_error()),
         0 => {
-            let task = std::panic::AssertUnwindSafe(task);
-            let status = std::panic::catch_unwind(task).unwrap_or(101);
+            end_at_panic();
+            let status = task();
             // SAFETY: ends this process without what its parent has at exit.
             unsafe { libc::_exit(status) }
         }
@@ -95,8 +106,8 @@ pub fn wait_for_end_of_input() {
     loop {
         // SAFETY: reads at most as many bytes as the buffer has.
         let count = unsafe { libc::read(0, buffer.as_mut_ptr().cast(), buffer.len()) };
-        let interrupted = count < 0
-            && std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted;
+        let interrupted =
+            count < 0 && std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted;
         if count <= 0 && !interrupted {
             return;
         }

@@ -2,8 +2,10 @@ extern crate std;
 
 use super::word::{CLAIM_MASK, Stamp, version_halves};
 use super::*;
-use crate::environment::SingleProcess;
+use crate::environment::{Environment, SingleProcess};
 use crate::header::Creator;
+use crate::participant::Participant;
+use crate::sync::Ordering::Relaxed;
 use core::cell::RefCell;
 use std::boxed::Box;
 use std::collections::BTreeSet;

@@ -183,7 +183,9 @@ pub extern "C" fn ripc_last_error() -> *const c_char {
                 Some(Failure::Library(error)) => write!(text, "{error}"),
                 Some(Failure::Null(what)) => write!(text, "{what} is a null pointer"),
                 Some(Failure::Argument(what)) => write!(text, "{what}"),
-                Some(Failure::Panic) => write!(text, "a fault inside the library; please report it"),
+                Some(Failure::Panic) => {
+                    write!(text, "a fault inside the library; please report it")
+                }
             };
             text.retain(|letter| letter != '\0');
             text.push('\0');
@@ -230,7 +232,9 @@ pub extern "C" fn ripc_status_name(status: i32) -> *const c_char {
         c"RIPC_BAD_ARGUMENT",
         c"RIPC_INTERNAL",
     ];
-    let name = usize::try_from(status).ok().and_then(|index| NAMES.get(index).copied());
+    let name = usize::try_from(status)
+        .ok()
+        .and_then(|index| NAMES.get(index).copied());
     name.unwrap_or(c"unknown").as_ptr()
 }
 
@@ -240,7 +244,9 @@ mod tests {
 
     fn name(status: i32) -> &'static str {
         // SAFETY: a static string.
-        unsafe { CStr::from_ptr(ripc_status_name(status)) }.to_str().unwrap()
+        unsafe { CStr::from_ptr(ripc_status_name(status)) }
+            .to_str()
+            .unwrap()
     }
 
     /// Against a table of names that drifts from the numbers.

@@ -189,7 +189,9 @@ unsafe fn read_options(options: &ripc_variable_options) -> Result<VariableOption
     };
     if let Some(group) = group {
         chosen = chosen.group_name(
-            group.to_str().map_err(|_| Failure::Argument("the name of the group is not UTF-8"))?,
+            group
+                .to_str()
+                .map_err(|_| Failure::Argument("the name of the group is not UTF-8"))?,
         );
     }
     if directory.is_some() || namespace.is_some() {
@@ -229,7 +231,9 @@ pub unsafe extern "C" fn ripc_variable_open(
             Some(options) => unsafe { read_options(options)? },
             None => VariableOptions::new(),
         };
-        let opened = Box::new(ripc_variable { variable: options.open_bytes(name.to_bytes())? });
+        let opened = Box::new(ripc_variable {
+            variable: options.open_bytes(name.to_bytes())?,
+        });
         // SAFETY: not null, and writable as the caller promises.
         unsafe { put(variable, Box::into_raw(opened)) };
         Ok(())
@@ -310,7 +314,17 @@ pub unsafe extern "C" fn ripc_variable_write_if(
     sample: *mut ripc_sample,
 ) -> ripc_status {
     // SAFETY: as the caller promises.
-    unsafe { write(variable, data, size, encoding, Some(version), timeout_ns, sample) }
+    unsafe {
+        write(
+            variable,
+            data,
+            size,
+            encoding,
+            Some(version),
+            timeout_ns,
+            sample,
+        )
+    }
 }
 
 /// # Safety
@@ -399,7 +413,9 @@ pub unsafe extern "C" fn ripc_variable_latest(
 ) -> ripc_status {
     guard(|| {
         // SAFETY: as the caller promises.
-        let latest = unsafe { required(variable, "variable")? }.variable.latest()?;
+        let latest = unsafe { required(variable, "variable")? }
+            .variable
+            .latest()?;
         // SAFETY: as the caller promises.
         unsafe { put(sample, latest.into()) };
         Ok(())
@@ -417,7 +433,9 @@ pub unsafe extern "C" fn ripc_variable_version(
 ) -> ripc_status {
     guard(|| {
         // SAFETY: as the caller promises.
-        let found = unsafe { required(variable, "variable")? }.variable.version()?;
+        let found = unsafe { required(variable, "variable")? }
+            .variable
+            .version()?;
         // SAFETY: as the caller promises.
         unsafe { put(version, found) };
         Ok(())
@@ -512,7 +530,10 @@ pub unsafe extern "C" fn ripc_variable_loan(
         unsafe {
             put(data, taken.as_mut_ptr().cast());
             put(capacity, taken.capacity());
-            loan.cast::<Kept<Loan>>().write(Kept { magic: KEPT, value: MaybeUninit::new(taken) });
+            loan.cast::<Kept<Loan>>().write(Kept {
+                magic: KEPT,
+                value: MaybeUninit::new(taken),
+            });
         }
         Ok(())
     })
@@ -589,7 +610,9 @@ pub unsafe extern "C" fn ripc_variable_borrow(
             return Err(Failure::Null("borrow"));
         }
         // SAFETY: as the caller promises.
-        let pinned = unsafe { required(variable, "variable")? }.variable.borrow()?;
+        let pinned = unsafe { required(variable, "variable")? }
+            .variable
+            .borrow()?;
         let mut found: ripc_sample = pinned.sample().into();
         // A damaged segment may tell more than there is.
         found.length = pinned.size() as u32;
@@ -597,9 +620,10 @@ pub unsafe extern "C" fn ripc_variable_borrow(
         unsafe {
             put(data, pinned.as_ptr().cast());
             put(sample, found);
-            borrow
-                .cast::<Kept<Borrow>>()
-                .write(Kept { magic: KEPT, value: MaybeUninit::new(pinned) });
+            borrow.cast::<Kept<Borrow>>().write(Kept {
+                magic: KEPT,
+                value: MaybeUninit::new(pinned),
+            });
         }
         Ok(())
     })

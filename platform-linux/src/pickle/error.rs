@@ -94,10 +94,16 @@ impl fmt::Display for Fault {
             Fault::TooDeep => write!(f, "it is nested deeper than {MAX_NESTING} levels"),
             Fault::TooManyItems => write!(f, "it has more than {MAX_ITEMS} items"),
             Fault::TooLarge => {
-                write!(f, "it grows by more than {MAX_GROWTH} bytes once its shared parts are written out")
+                write!(
+                    f,
+                    "it grows by more than {MAX_GROWTH} bytes once its shared parts are written out"
+                )
             }
             Fault::IntegerTooLarge { size } => {
-                write!(f, "an integer has {size} bytes, and {MAX_INTEGER_SIZE} is the limit")
+                write!(
+                    f,
+                    "an integer has {size} bytes, and {MAX_INTEGER_SIZE} is the limit"
+                )
             }
         }
     }

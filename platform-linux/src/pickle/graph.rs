@@ -60,7 +60,10 @@ impl<'a> Graph<'a> {
     /// Walks all of `bytes`.
     pub(super) fn of(bytes: &'a [u8]) -> Result<Graph<'a>, PickleError> {
         let copies = bytes.len() as u64 + MAX_GROWTH;
-        let mut machine = Machine { copies_left: copies, ..Machine::default() };
+        let mut machine = Machine {
+            copies_left: copies,
+            ..Machine::default()
+        };
         let mut offset = 0;
         for _ in 0..MAX_ITEMS {
             let instruction = Instruction::at(bytes, offset)?;
@@ -71,12 +74,26 @@ impl<'a> Graph<'a> {
             }
             let root = machine.pop(&instruction)?;
             if offset < bytes.len() {
-                let fault = Fault::TrailingBytes { size: bytes.len() - offset };
-                return Err(PickleError { offset, opcode: None, fault });
+                let fault = Fault::TrailingBytes {
+                    size: bytes.len() - offset,
+                };
+                return Err(PickleError {
+                    offset,
+                    opcode: None,
+                    fault,
+                });
             }
-            return Ok(Graph { bytes, nodes: machine.nodes, root });
+            return Ok(Graph {
+                bytes,
+                nodes: machine.nodes,
+                root,
+            });
         }
-        Err(PickleError { offset, opcode: None, fault: Fault::TooManyItems })
+        Err(PickleError {
+            offset,
+            opcode: None,
+            fault: Fault::TooManyItems,
+        })
     }
 
     /// The instruction that made the node `id`.
@@ -102,10 +119,14 @@ impl Machine {
     fn step(&mut self, at: &Instruction<'_>, left: usize) -> Done {
         match at.code {
             0x80 if at.argument[0] > 5 => {
-                return Err(at.error(Fault::UnknownProtocol { protocol: at.argument[0] }));
+                return Err(at.error(Fault::UnknownProtocol {
+                    protocol: at.argument[0],
+                }));
             }
             0x80 => {}
-            0x95 if little_endian(at.argument) > left as u64 => return Err(at.error(Fault::Truncated)),
+            0x95 if little_endian(at.argument) > left as u64 => {
+                return Err(at.error(Fault::Truncated));
+            }
             0x95 => {}
             b'(' => {
                 self.marks.push(self.stack.len());
@@ -132,9 +153,11 @@ impl Machine {
             b'g' | b'h' | b'j' => {
                 let index = memo_index(at)?;
                 let found = self.memo.get(&index).copied();
-                self.stack.push(found.ok_or_else(|| at.error(Fault::MissingMemo { index }))?);
+                self.stack
+                    .push(found.ok_or_else(|| at.error(Fault::MissingMemo { index }))?);
             }
-            b'N' | 0x88 | 0x89 | b'I' | b'F' | b'G' | b'J' | b'K' | b'M' | b'B' | b'C' | 0x8E | 0x96 => {
+            b'N' | 0x88 | 0x89 | b'I' | b'F' | b'G' | b'J' | b'K' | b'M' | b'B' | b'C' | 0x8E
+            | 0x96 => {
                 self.make(Kind::Scalar, Vec::new(), at)?;
             }
             b'L' | 0x8A | 0x8B => {
@@ -144,7 +167,9 @@ impl Machine {
                 }
                 self.make(Kind::Scalar, Vec::new(), at)?;
             }
-            b'S' | b'T' | b'U' | b'V' | b'X' | 0x8C | 0x8D => self.make(Kind::String, Vec::new(), at)?,
+            b'S' | b'T' | b'U' | b'V' | b'X' | 0x8C | 0x8D => {
+                self.make(Kind::String, Vec::new(), at)?
+            }
             b']' => self.make(Kind::List, Vec::new(), at)?,
             b'}' => self.make(Kind::Dict, Vec::new(), at)?,
             b')' => self.make(Kind::Tuple, Vec::new(), at)?,
@@ -174,7 +199,10 @@ impl Machine {
             b'c' => self.make(Kind::Named, Vec::new(), at),
             0x93 => {
                 let names = self.pop_several(2, at)?;
-                if names.iter().any(|name| self.nodes[*name].kind != Kind::String) {
+                if names
+                    .iter()
+                    .any(|name| self.nodes[*name].kind != Kind::String)
+                {
                     return Err(at.error(Fault::WrongType { needed: "a string" }));
                 }
                 self.make(Kind::Global, names, at)
@@ -213,7 +241,9 @@ impl Machine {
                 let state = self.pop(at)?;
                 let object = self.top(at)?;
                 if self.nodes[object].kind != Kind::Object {
-                    return Err(at.error(Fault::WrongType { needed: "an object" }));
+                    return Err(at.error(Fault::WrongType {
+                        needed: "an object",
+                    }));
                 }
                 self.attach(object, state, at)
             }
@@ -248,12 +278,19 @@ impl Machine {
     }
 
     fn pop_mark(&mut self, at: &Instruction<'_>) -> Result<Vec<Id>, PickleError> {
-        let mark = self.marks.pop().ok_or_else(|| at.error(Fault::StackUnderflow))?;
+        let mark = self
+            .marks
+            .pop()
+            .ok_or_else(|| at.error(Fault::StackUnderflow))?;
         Ok(self.stack.split_off(mark))
     }
 
     fn memoise(&mut self, at: &Instruction<'_>) -> Done {
-        let index = if at.code == 0x94 { self.memo.len() as u32 } else { memo_index(at)? };
+        let index = if at.code == 0x94 {
+            self.memo.len() as u32
+        } else {
+            memo_index(at)?
+        };
         let top = self.top(at)?;
         if self.nodes[top].is_memoised {
             self.copy(top, at)?;
@@ -292,7 +329,12 @@ impl Machine {
     }
 
     fn attach(&mut self, parent: Id, child: Id, at: &Instruction<'_>) -> Done {
-        let Node { is_memoised, depth, weight, .. } = self.nodes[child];
+        let Node {
+            is_memoised,
+            depth,
+            weight,
+            ..
+        } = self.nodes[child];
         let (depth, weight) = if is_memoised { (0, 1) } else { (depth, weight) };
         self.deepen(parent, depth, weight, at)?;
         self.nodes[parent].children.push(child);
@@ -303,7 +345,11 @@ impl Machine {
         let parent = &mut self.nodes[parent];
         parent.depth = parent.depth.max(depth + 1);
         parent.weight = parent.weight.saturating_add(weight);
-        if parent.depth > MAX_NESTING { Err(at.error(Fault::TooDeep)) } else { Ok(()) }
+        if parent.depth > MAX_NESTING {
+            Err(at.error(Fault::TooDeep))
+        } else {
+            Ok(())
+        }
     }
 
     fn make_of_marked(&mut self, kind: Kind, at: &Instruction<'_>) -> Done {
@@ -316,16 +362,25 @@ impl Machine {
     fn make_call(&mut self, parts: Vec<Id>, at: &Instruction<'_>) -> Done {
         let arguments = parts[1];
         if self.nodes[arguments].kind != Kind::Tuple {
-            return Err(at.error(Fault::WrongType { needed: "a tuple of arguments" }));
+            return Err(at.error(Fault::WrongType {
+                needed: "a tuple of arguments",
+            }));
         }
-        if !matches!(self.nodes[parts[0]].kind, Kind::Named | Kind::Global | Kind::Object) {
-            return Err(at.error(Fault::WrongType { needed: "a class or function" }));
+        if !matches!(
+            self.nodes[parts[0]].kind,
+            Kind::Named | Kind::Global | Kind::Object
+        ) {
+            return Err(at.error(Fault::WrongType {
+                needed: "a class or function",
+            }));
         }
         self.make(Kind::Object, parts, at)?;
         // A decoder takes the arguments, and theirs, out of the memo.
         let object = self.top(at)?;
         for index in 0..=self.nodes[arguments].children.len() {
-            let copied = index.checked_sub(1).map_or(arguments, |index| self.nodes[arguments].children[index]);
+            let copied = index
+                .checked_sub(1)
+                .map_or(arguments, |index| self.nodes[arguments].children[index]);
             self.copy(copied, at)?;
             let Node { depth, weight, .. } = self.nodes[copied];
             self.deepen(object, depth + u32::from(index > 0), weight, at)?;
@@ -372,8 +427,10 @@ impl Machine {
 }
 
 fn check_pairs(kind: Kind, items: &[Id], at: &Instruction<'_>) -> Done {
-    if kind == Kind::Dict && items.len() % 2 != 0 {
-        return Err(at.error(Fault::WrongType { needed: "a value for every key" }));
+    if kind == Kind::Dict && !items.len().is_multiple_of(2) {
+        return Err(at.error(Fault::WrongType {
+            needed: "a value for every key",
+        }));
     }
     Ok(())
 }
@@ -387,7 +444,9 @@ fn little_endian(argument: &[u8]) -> u64 {
 fn memo_index(at: &Instruction<'_>) -> Result<u32, PickleError> {
     if matches!(at.code, b'p' | b'g') {
         let text = core::str::from_utf8(at.argument).unwrap_or_default();
-        return text.parse().map_err(|_| at.bad_argument("its index is no number"));
+        return text
+            .parse()
+            .map_err(|_| at.bad_argument("its index is no number"));
     }
     Ok(little_endian(at.argument) as u32)
 }

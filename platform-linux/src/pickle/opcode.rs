@@ -109,22 +109,46 @@ impl<'a> Instruction<'a> {
     /// The instruction at `offset`.
     pub(super) fn at(bytes: &'a [u8], offset: usize) -> Result<Instruction<'a>, PickleError> {
         let Some((&code, rest)) = bytes.get(offset..).and_then(<[u8]>::split_first) else {
-            return Err(PickleError { offset, opcode: None, fault: Fault::Truncated });
+            return Err(PickleError {
+                offset,
+                opcode: None,
+                fault: Fault::Truncated,
+            });
         };
         let Some((name, shape)) = describe(code) else {
-            return Err(PickleError { offset, opcode: None, fault: Fault::UnknownOpcode { code } });
+            return Err(PickleError {
+                offset,
+                opcode: None,
+                fault: Fault::UnknownOpcode { code },
+            });
         };
-        let truncated = PickleError { offset, opcode: Some(name), fault: Fault::Truncated };
+        let truncated = PickleError {
+            offset,
+            opcode: Some(name),
+            fault: Fault::Truncated,
+        };
         let (argument, used) = argument(rest, shape).ok_or(truncated)?;
-        Ok(Instruction { code, name, offset, size: 1 + used, argument })
+        Ok(Instruction {
+            code,
+            name,
+            offset,
+            size: 1 + used,
+            argument,
+        })
     }
 
     pub(super) fn error(&self, fault: Fault) -> PickleError {
-        PickleError { offset: self.offset, opcode: Some(self.name), fault }
+        PickleError {
+            offset: self.offset,
+            opcode: Some(self.name),
+            fault,
+        }
     }
 
     pub(super) fn bad_argument(&self, problem: &str) -> PickleError {
-        self.error(Fault::BadArgument { problem: problem.to_owned() })
+        self.error(Fault::BadArgument {
+            problem: problem.to_owned(),
+        })
     }
 }
 

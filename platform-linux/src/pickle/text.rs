@@ -5,8 +5,8 @@
 use super::error::{Fault, PickleError};
 use super::graph::{Graph, Id, Kind, Node};
 use super::{MAX_GROWTH, MAX_ITEMS, MAX_NESTING};
-use serde_pickle::{DeOptions, Value};
 use core::fmt::Write as _;
+use serde_pickle::{DeOptions, Value};
 
 /// The text of a graph's root.
 pub(super) fn write(graph: &Graph<'_>) -> Result<String, PickleError> {
@@ -30,7 +30,8 @@ enum Event {
     Enter(Id),
     /// Before child `usize` of a node.
     Before(Id, usize),
-    Leave(Id),
+    /// After the last child; whether the node is the tuple of a call's arguments.
+    Leave(Id, bool),
 }
 
 /// A node that the walk is inside of, and its next child.
@@ -53,7 +54,13 @@ fn walk(
             let node = &graph.nodes[id];
             items += 1;
             size += node.size as u64;
-            let fail = |fault| Err(PickleError { offset: node.offset, opcode: None, fault });
+            let fail = |fault| {
+                Err(PickleError {
+                    offset: node.offset,
+                    opcode: None,
+                    fault,
+                })
+            };
             if items > MAX_ITEMS {
                 return fail(Fault::TooManyItems);
             }
@@ -62,7 +69,10 @@ fn walk(
             }
             if is_on_path[id] {
                 see(Event::Again(id))?;
-            } else if matches!(node.kind, Kind::Scalar | Kind::String | Kind::Named | Kind::Global) {
+            } else if matches!(
+                node.kind,
+                Kind::Scalar | Kind::String | Kind::Named | Kind::Global
+            ) {
                 see(Event::Leaf(id))?;
             } else {
                 if path.len() as u32 >= MAX_NESTING {
@@ -73,15 +83,20 @@ fn walk(
                 path.push(Frame { id, next: 0 });
             }
         }
-        let Some(frame) = path.last_mut() else { return Ok(()) };
+        let Some(frame) = path.last_mut() else {
+            return Ok(());
+        };
         next = graph.nodes[frame.id].children.get(frame.next).copied();
         if next.is_some() {
             see(Event::Before(frame.id, frame.next))?;
             frame.next += 1;
         } else {
-            see(Event::Leave(frame.id))?;
-            is_on_path[frame.id] = false;
+            let id = frame.id;
+            is_on_path[id] = false;
             path.pop();
+            let is_call =
+                |outer: &Frame| graph.nodes[outer.id].kind == Kind::Object && outer.next == 2;
+            see(Event::Leave(id, path.last().is_some_and(is_call)))?;
         }
     }
 }
@@ -103,9 +118,9 @@ fn put(graph: &Graph<'_>, text: &mut String, event: Event) -> Result<(), PickleE
             Kind::Object => " with ",
             _ => ", ",
         }),
-        Event::Leave(id) => {
+        Event::Leave(id, is_call) => {
             let node = &graph.nodes[id];
-            if node.kind == Kind::Tuple && node.children.len() == 1 {
+            if node.kind == Kind::Tuple && node.children.len() == 1 && !is_call {
                 text.push(',');
             }
             text.push_str(brackets(node).1);
@@ -132,7 +147,11 @@ fn put_leaf(graph: &Graph<'_>, text: &mut String, id: Id) -> Result<(), PickleEr
         Kind::Named => {
             let argument = String::from_utf8_lossy(graph.instruction(id)?.argument);
             let mut lines = argument.lines();
-            put_name(text, lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+            put_name(
+                text,
+                lines.next().unwrap_or_default(),
+                lines.next().unwrap_or_default(),
+            );
         }
         Kind::Global => {
             let module = string(&decode(graph, node.children[0])?);
@@ -155,7 +174,9 @@ fn decode(graph: &Graph<'_>, id: Id) -> Result<Value, PickleError> {
     pickle.push(b'.');
     serde_pickle::value_from_slice(&pickle, DeOptions::new()).map_err(|error| {
         instruction.bad_argument(&match error {
-            serde_pickle::Error::Eval(code, _) | serde_pickle::Error::Syntax(code) => code.to_string(),
+            serde_pickle::Error::Eval(code, _) | serde_pickle::Error::Syntax(code) => {
+                code.to_string()
+            }
             serde_pickle::Error::Io(error) => error.to_string(),
         })
     })

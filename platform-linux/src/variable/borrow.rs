@@ -19,7 +19,9 @@ impl HostVariable {
     pub fn borrow(&self) -> Result<Borrow> {
         let me = self.segment().registration("borrow")?;
         let mut pins = me.pins.lock().unwrap_or_else(PoisonError::into_inner);
-        let pin = self.core().pin(&self.segment().system(), me.participant, &mut pins);
+        let pin = self
+            .core()
+            .pin(&self.segment().system(), me.participant, &mut pins);
         drop(pins);
         match pin {
             Ok(pin) => Ok(Borrow {
@@ -36,7 +38,11 @@ impl HostVariable {
 
     fn cannot_borrow(&self, pinned: u32) -> crate::Error {
         let slots = self.slots();
-        self.error(Reason::CannotBorrow { slots, pinned, holders: self.holders() })
+        self.error(Reason::CannotBorrow {
+            slots,
+            pinned,
+            holders: self.holders(),
+        })
     }
 
     /// Takes a slot to fill it in place and publish it then.
@@ -110,7 +116,9 @@ impl Drop for Borrow {
         if let Ok(me) = self.variable.segment().registration("borrow") {
             let mut pins = me.pins.lock().unwrap_or_else(PoisonError::into_inner);
             let system = self.variable.segment().system();
-            self.variable.core().unpin(&system, me.participant, &mut pins, pin);
+            self.variable
+                .core()
+                .unpin(&system, me.participant, &mut pins, pin);
         }
     }
 }
@@ -152,7 +160,11 @@ impl Loan {
     /// that races with an atomic load is undefined in its memory model.
     #[must_use]
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.variable.core().memory().payload(self.claim.slot()).as_ptr()
+        self.variable
+            .core()
+            .memory()
+            .payload(self.claim.slot())
+            .as_ptr()
     }
 
     /// Makes the first `length` bytes the latest value.
@@ -189,7 +201,11 @@ impl Loan {
         // From here on the claim is given back by publishing.
         let claim = Claim::from_slot(ManuallyDrop::new(self).claim.slot());
         let deadline = Deadline::new(variable.write_timeout());
-        let details = Details { length, encoding, replaces };
+        let details = Details {
+            length,
+            encoding,
+            replaces,
+        };
         variable.publish_within(&deadline, &variable.segment().system(), me, claim, &details)
     }
 }

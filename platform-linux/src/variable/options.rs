@@ -145,7 +145,10 @@ impl VariableOptions {
             let existing = existing.slot_count();
             return Err(segment.error(Reason::SlotsMismatch { existing, asked }));
         }
-        Ok(HostVariable { segment, write_timeout: self.write_timeout })
+        Ok(HostVariable {
+            segment,
+            write_timeout: self.write_timeout,
+        })
     }
 
     /// Opens the variable `name` for values of one type.
@@ -178,9 +181,19 @@ impl VariableOptions {
         };
         let sharing = Sharing::new(self.mode, group).map_err(without_subject)?;
         let geometry = self.geometry().map_err(without_subject)?;
-        let access = if self.read_only { Access::ReadOnly } else { Access::ReadWrite };
+        let access = if self.read_only {
+            Access::ReadOnly
+        } else {
+            Access::ReadWrite
+        };
         let create = geometry.filter(|_| !self.read_only);
-        Ok(Request { place, subject, access, sharing, create })
+        Ok(Request {
+            place,
+            subject,
+            access,
+            sharing,
+            create,
+        })
     }
 
     /// What to create; `None` if the size is to be adopted.
@@ -190,13 +203,18 @@ impl VariableOptions {
         if !(MIN_SLOTS..=MAX_SLOTS).contains(&slots) {
             return bad("slots", "it has to be 2 to 62");
         }
-        let Some(max_size) = self.max_size else { return Ok(None) };
+        let Some(max_size) = self.max_size else {
+            return Ok(None);
+        };
         if max_size == 0 || max_size > u64::from(MAX_VALUE_SIZE) {
             return bad("max_size", "it has to be 1 to 1073741824 bytes (1 GiB)");
         }
         match VariableGeometry::new(slots, max_size as u32) {
             Some(geometry) => Ok(Some(geometry)),
-            None => bad("max_size", "so many slots of that size cannot be addressed on this machine"),
+            None => bad(
+                "max_size",
+                "so many slots of that size cannot be addressed on this machine",
+            ),
         }
     }
 }

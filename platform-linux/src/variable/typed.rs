@@ -38,7 +38,11 @@ pub struct TypedVariable<C> {
 impl<C: Codec> TypedVariable<C> {
     pub(super) fn new(variable: HostVariable) -> Self {
         let scratch = vec![0; variable.max_size() as usize].into_boxed_slice();
-        TypedVariable { variable, scratch: Mutex::new(scratch), codec: PhantomData }
+        TypedVariable {
+            variable,
+            scratch: Mutex::new(scratch),
+            codec: PhantomData,
+        }
     }
 
     /// The variable of bytes beneath.
@@ -73,18 +77,29 @@ impl<C: Codec> TypedVariable<C> {
         let claim = variable.claim_within(&deadline, || {
             core.claim(&system, me.participant, &me.suspects)
         })?;
-        let mut sink = SlotSink { core: &core, claim: &claim, length: 0 };
+        let mut sink = SlotSink {
+            core: &core,
+            claim: &claim,
+            length: 0,
+        };
         let encoded = C::encode(value, &mut sink);
         let length = sink.length;
         if let Err(error) = encoded {
             core.abandon(&system, me.participant, claim);
             let max_size = variable.max_size();
             return Err(variable.error(match error {
-                EncodeError::Full => Reason::TooLarge { size: u64::from(max_size) + 1, max_size },
+                EncodeError::Full => Reason::TooLarge {
+                    size: u64::from(max_size) + 1,
+                    max_size,
+                },
                 EncodeError::Refused => Reason::Encode,
             }));
         }
-        let details = Details { length: length as u32, encoding: C::ENCODING, replaces };
+        let details = Details {
+            length: length as u32,
+            encoding: C::ENCODING,
+            replaces,
+        };
         variable.publish_within(&deadline, &system, me, claim, &details)
     }
 
@@ -145,7 +160,9 @@ impl<C: Codec> TypedVariable<C> {
                 done => return done,
             }
         }
-        Err(self.variable.error(Reason::Contended { tried: start.elapsed() }))
+        Err(self.variable.error(Reason::Contended {
+            tried: start.elapsed(),
+        }))
     }
 }
 
@@ -158,7 +175,9 @@ struct SlotSink<'a> {
 
 impl Sink for SlotSink<'_> {
     fn extend(&mut self, bytes: &[u8]) -> Result<(), Full> {
-        self.core.fill(self.claim, self.length, bytes).map_err(|_| Full)?;
+        self.core
+            .fill(self.claim, self.length, bytes)
+            .map_err(|_| Full)?;
         self.length += bytes.len();
         Ok(())
     }

@@ -24,7 +24,10 @@ pub(crate) fn open_when_told() {
             std::thread::sleep(Duration::from_micros(300));
         }
     }
-    install(Hook { step: dawdle, forced: never });
+    install(Hook {
+        step: dawdle,
+        forced: never,
+    });
     println!("ready");
     while let Some(name) = hear() {
         match robot_ipc::VariableOptions::new().max_size(512).open(&name) {
@@ -36,9 +39,15 @@ pub(crate) fn open_when_told() {
 
 fn describe(variable: &HostVariable) -> String {
     let inode = std::fs::metadata(variable.subject().path()).map_or(0, |found| found.ino());
-    let written = variable.write(b"here").unwrap_or_else(|error| panic!("{error}"));
+    let written = variable
+        .write(b"here")
+        .unwrap_or_else(|error| panic!("{error}"));
     assert!(written.version > 0);
-    format!("inode {inode} max_size {} slots {}", variable.max_size(), variable.slots())
+    format!(
+        "inode {inode} max_size {} slots {}",
+        variable.max_size(),
+        variable.slots()
+    )
 }
 
 static AT: OnceLock<(String, Act)> = OnceLock::new();
@@ -52,16 +61,30 @@ fn act_there(reached: &'static str) {
 /// `NAME STEP ACT [temporary-files] [remove]`: opens NAME, writes to it and
 /// removes it if told so, and acts at STEP.
 pub(crate) fn stop_in_slow_path(arguments: &[&str]) {
-    let [name, step, act, options @ ..] = arguments else { panic!("too few arguments") };
+    let [name, step, act, options @ ..] = arguments else {
+        panic!("too few arguments")
+    };
     AT.get_or_init(|| (step.to_string(), Act::from(act)));
-    let forced = if options.contains(&"temporary-files") { temporary_files } else { never };
-    install(Hook { step: act_there, forced });
+    let forced = if options.contains(&"temporary-files") {
+        temporary_files
+    } else {
+        never
+    };
+    install(Hook {
+        step: act_there,
+        forced,
+    });
     let variable = open(name);
     if options.contains(&"remove") {
-        variable.remove(Duration::from_secs(1)).unwrap_or_else(|error| panic!("{error}"));
+        variable
+            .remove(Duration::from_secs(1))
+            .unwrap_or_else(|error| panic!("{error}"));
         println!("removed");
     } else {
         let written = variable.write(&support::pattern(crate::SIZE, 7));
-        println!("wrote {}", written.unwrap_or_else(|error| panic!("{error}")).version);
+        println!(
+            "wrote {}",
+            written.unwrap_or_else(|error| panic!("{error}")).version
+        );
     }
 }

@@ -17,7 +17,11 @@ fn fork_and_wait(task: impl FnOnce()) {
     let (_, status) = waitpid(Pid::from_raw(child), WaitOptions::empty())
         .expect("a child to wait for")
         .expect("waited without NOHANG");
-    assert_eq!(status.exit_status(), Some(0), "of the forked child: {status:?}");
+    assert_eq!(
+        status.exit_status(),
+        Some(0),
+        "of the forked child: {status:?}"
+    );
 }
 
 fn value(variable: &HostVariable) -> u64 {
@@ -26,11 +30,16 @@ fn value(variable: &HostVariable) -> u64 {
 }
 
 fn write(variable: &HostVariable, number: u64) {
-    variable.write(&pattern(SIZE, number)).unwrap_or_else(|error| panic!("{error}"));
+    variable
+        .write(&pattern(SIZE, number))
+        .unwrap_or_else(|error| panic!("{error}"));
 }
 
 fn participants(variable: &HostVariable) -> Vec<u32> {
-    let mut found = variable.census().unwrap_or_else(|error| panic!("{error}")).participants;
+    let mut found = variable
+        .census()
+        .unwrap_or_else(|error| panic!("{error}"))
+        .participants;
     found.sort_unstable();
     found
 }
@@ -43,7 +52,11 @@ pub(crate) fn uses_handle() {
     let parent = std::process::id();
     fork_and_wait(|| {
         let child = std::process::id();
-        assert_eq!(participants(&variable), [parent], "before the child has written");
+        assert_eq!(
+            participants(&variable),
+            [parent],
+            "before the child has written"
+        );
         assert_eq!(value(&variable), 1);
         write(&variable, 2);
         let mut both = [parent, child];
@@ -53,11 +66,19 @@ pub(crate) fn uses_handle() {
             write(&variable, 3);
             assert_eq!(participants(&variable).len(), 3);
         });
-        assert_eq!(participants(&variable), both, "after the grandchild has ended");
+        assert_eq!(
+            participants(&variable),
+            both,
+            "after the grandchild has ended"
+        );
         let borrow = variable.borrow().expect("a child can borrow");
         assert_eq!(borrow.sample().version, 3);
     });
-    assert_eq!(participants(&variable), [parent], "after the child has ended");
+    assert_eq!(
+        participants(&variable),
+        [parent],
+        "after the child has ended"
+    );
     assert_eq!(value(&variable), 3);
     write(&variable, 4);
     assert_eq!(variable.version().ok(), Some(4));
@@ -75,8 +96,13 @@ pub(crate) fn drops_guards() {
         drop(borrow.take());
         drop(loan.take());
         let refused = other.take().map(|loan| loan.publish(8, Encoding::RAW));
-        let refused = refused.expect("it was there").expect_err("it is the parent's");
-        assert!(matches!(refused.reason(), Reason::PermissionDenied { .. }), "{refused}");
+        let refused = refused
+            .expect("it was there")
+            .expect_err("it is the parent's");
+        assert!(
+            matches!(refused.reason(), Reason::PermissionDenied { .. }),
+            "{refused}"
+        );
         assert_eq!(taken_slots(&variable), 3);
         // Many times round all slots, also past the time when one would ask
         // whether the holders of the others are dead.
@@ -95,13 +121,18 @@ pub(crate) fn drops_guards() {
     let borrow = borrow.expect("the parent's is still there");
     let mut bytes = vec![0; SIZE];
     borrow.copy_to(0, &mut bytes);
-    assert_eq!(pattern_of(&bytes), Some(1), "the pinned value was written over");
+    assert_eq!(
+        pattern_of(&bytes),
+        Some(1),
+        "the pinned value was written over"
+    );
     assert_eq!(taken_slots(&variable), 3);
     drop(borrow);
     drop(other);
     let mut loan = loan.expect("the parent's is still there");
     loan.write_at(0, &pattern(SIZE, 77)).expect("it fits");
-    loan.publish(SIZE, Encoding::RAW).unwrap_or_else(|error| panic!("{error}"));
+    loan.publish(SIZE, Encoding::RAW)
+        .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(value(&variable), 77);
     assert_eq!(taken_slots(&variable), 0);
 }
@@ -111,14 +142,18 @@ pub(crate) fn drops_guards() {
 pub(crate) fn stress(arguments: &[&str]) {
     let forks = number(arguments[0]);
     let bytes = open("bytes");
-    let typed = VariableOptions::new().open_typed::<Raw<[u64; 512]>>("typed").expect("it is ours");
+    let typed = VariableOptions::new()
+        .open_typed::<Raw<[u64; 512]>>("typed")
+        .expect("it is ours");
     write(&bytes, 0);
     typed.write(&[0; 512]).expect("a first value");
     let stop = AtomicU32::new(0);
     let work = |round: u64| {
         write(&bytes, round);
         value(&bytes);
-        typed.write(&[round; 512]).unwrap_or_else(|error| panic!("{error}"));
+        typed
+            .write(&[round; 512])
+            .unwrap_or_else(|error| panic!("{error}"));
         let read = typed.read().unwrap_or_else(|error| panic!("{error}"));
         assert!(read.iter().all(|word| *word == read[0]), "torn");
         match bytes.borrow() {
@@ -129,13 +164,20 @@ pub(crate) fn stress(arguments: &[&str]) {
             }
             // Indexes past the first 24 cannot; and others may be faster.
             Err(error) => assert!(
-                matches!(error.reason(), Reason::TooManyBorrowers | Reason::Contended { .. }),
+                matches!(
+                    error.reason(),
+                    Reason::TooManyBorrowers | Reason::Contended { .. }
+                ),
                 "{error}"
             ),
         }
-        let other = VariableOptions::new().max_size(64).open(&format!("other{}", round % 4));
+        let other = VariableOptions::new()
+            .max_size(64)
+            .open(&format!("other{}", round % 4));
         let other = other.unwrap_or_else(|error| panic!("{error}"));
-        other.write(b"here").unwrap_or_else(|error| panic!("{error}"));
+        other
+            .write(b"here")
+            .unwrap_or_else(|error| panic!("{error}"));
     };
     std::thread::scope(|scope| {
         for _ in 0..3 {
@@ -148,6 +190,19 @@ pub(crate) fn stress(arguments: &[&str]) {
                 }
             });
         }
+        // Nearly always in the middle of one thing, so that forks meet it there.
+        scope.spawn(|| {
+            while stop.load(Relaxed) == 0 {
+                typed.read().unwrap_or_else(|error| panic!("{error}"));
+            }
+        });
+        scope.spawn(|| {
+            while stop.load(Relaxed) == 0 {
+                open("bytes")
+                    .census()
+                    .unwrap_or_else(|error| panic!("{error}"));
+            }
+        });
         for _ in 0..forks {
             fork_and_wait(|| {
                 for round in 0..3 {

@@ -23,28 +23,44 @@ pub(crate) fn fill_directory() {
     assert!(matches!(error.reason(), Reason::NoSpace { .. }), "{error}");
     for variable in &got {
         for _ in 0..2 * variable.slots() {
-            variable.write(&[7; crate::SIZE]).unwrap_or_else(|error| panic!("{error}"));
+            variable
+                .write(&[7; crate::SIZE])
+                .unwrap_or_else(|error| panic!("{error}"));
         }
     }
     let name = format!("v{}", got.len());
-    let missing = VariableOptions::new().adopt_size().open(&name).expect_err("nothing was left");
+    let missing = VariableOptions::new()
+        .adopt_size()
+        .open(&name)
+        .expect_err("nothing was left");
     assert!(matches!(missing.reason(), Reason::NotFound), "{missing}");
     println!("made {}", got.len());
 }
 
 fn path(name: &str) -> PathBuf {
     let place = robot_ipc::Place::from_environment().expect("a place");
-    place.subject(Kind::Variable, name.as_bytes()).expect("a good name").path().to_owned()
+    place
+        .subject(Kind::Variable, name.as_bytes())
+        .expect("a good name")
+        .path()
+        .to_owned()
 }
 
 fn small() -> VariableOptions {
-    VariableOptions::new().max_size(100).slots(4).write_timeout(Duration::from_millis(2))
+    VariableOptions::new()
+        .max_size(100)
+        .slots(4)
+        .write_timeout(Duration::from_millis(2))
 }
 
 /// `SEED COUNT any|checked`: opens variables whose header has random faults,
 /// with a checksum that is right (`checked`) or not looked after (`any`).
 pub(crate) fn open_mutated(arguments: &[&str]) {
-    let (seed, count, checked) = (number(arguments[0]), number(arguments[1]), arguments[2] == "checked");
+    let (seed, count, checked) = (
+        number(arguments[0]),
+        number(arguments[1]),
+        arguments[2] == "checked",
+    );
     let good = {
         let variable = open_with(small(), "good");
         variable.write(b"value").expect("a first value");
@@ -89,8 +105,14 @@ pub(crate) fn open_mutated(arguments: &[&str]) {
 
 fn write_private(path: &std::path::Path, bytes: &[u8]) {
     use std::os::unix::fs::OpenOptionsExt;
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    file.expect("a new file").write_all_at(bytes, 0).expect("room");
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    file.expect("a new file")
+        .write_all_at(bytes, 0)
+        .expect("room");
 }
 
 /// `SEED MILLISECONDS`: does everything there is to do with a variable while its
@@ -99,7 +121,11 @@ pub(crate) fn use_mutated(arguments: &[&str]) {
     let (seed, milliseconds) = (number(arguments[0]), number(arguments[1]));
     let variable = open_with(small(), "mutated");
     variable.write(b"value").expect("a first value");
-    let file = OpenOptions::new().read(true).write(true).open(path("mutated")).expect("its file");
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path("mutated"))
+        .expect("its file");
     let good = std::fs::read(path("mutated")).expect("its file");
     let time = Duration::from_millis(milliseconds);
     let stop = AtomicU32::new(0);
@@ -127,12 +153,13 @@ pub(crate) fn use_mutated(arguments: &[&str]) {
 /// Some random words, mostly control words; now and then all is good again.
 fn mutate(file: &std::fs::File, good: &[u8], random: &mut Random) {
     if random.below(2) == 0 {
-        file.write_all_at(&good[HEADER_SIZE..], HEADER_SIZE as u64).expect("inside the file");
+        file.write_all_at(&good[HEADER_SIZE..], HEADER_SIZE as u64)
+            .expect("inside the file");
     }
     for _ in 0..random.below(6) {
         let offset = match random.below(4) {
-            0 => 2304,                             // latest
-            1 => 2368 + 4 * random.below(64),      // owners
+            0 => 2304,                                               // latest
+            1 => 2368 + 4 * random.below(64),                        // owners
             2 => 2624 + 192 * random.below(4) + 4 * random.below(6), // slot heads
             _ => HEADER_SIZE as u64 + 4 * random.below((good.len() - HEADER_SIZE) as u64 / 4),
         };
@@ -147,7 +174,8 @@ fn mutate(file: &std::fs::File, good: &[u8], random: &mut Random) {
             }
             _ => random.next() as u32,
         };
-        file.write_all_at(&word.to_ne_bytes(), offset).expect("inside the file");
+        file.write_all_at(&word.to_ne_bytes(), offset)
+            .expect("inside the file");
     }
 }
 
@@ -182,7 +210,11 @@ fn use_all(variable: &HostVariable, random: &mut Random) {
         _ => drop(robot_ipc::testing::taken_slots(variable)),
     }
     // Reads look for a whole value for a second each.
-    assert!(start.elapsed() < Duration::from_secs(30), "it took {:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(30),
+        "it took {:?}",
+        start.elapsed()
+    );
 }
 
 /// `NAME MODE`: creates a variable with the mode (octal) under a umask that
@@ -191,6 +223,8 @@ pub(crate) fn open_shared(arguments: &[&str]) {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let mode = u32::from_str_radix(arguments[1], 8).expect("an octal number");
     let variable = open_with(VariableOptions::new().mode(mode), arguments[0]);
-    variable.write(b"shared").unwrap_or_else(|error| panic!("{error}"));
+    variable
+        .write(b"shared")
+        .unwrap_or_else(|error| panic!("{error}"));
     println!("done");
 }

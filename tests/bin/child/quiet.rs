@@ -17,9 +17,15 @@ pub(crate) fn make_no_calls(arguments: &[&str]) {
     let count = number(arguments[1]);
     let value = pattern(SIZE, 1);
     let mut buffer = vec![0; SIZE];
-    let write = || variable.write(&value).unwrap_or_else(|error| panic!("{error}"));
+    let write = || {
+        variable
+            .write(&value)
+            .unwrap_or_else(|error| panic!("{error}"))
+    };
     write();
-    variable.read_into(&mut buffer).unwrap_or_else(|error| panic!("{error}"));
+    variable
+        .read_into(&mut buffer)
+        .unwrap_or_else(|error| panic!("{error}"));
     variable.age().unwrap_or_else(|error| panic!("{error}"));
     println!("ready");
     hear();
@@ -31,10 +37,14 @@ pub(crate) fn make_no_calls(arguments: &[&str]) {
     }
     mark(2);
     for _ in 0..count {
-        let sample = variable.read_into(&mut buffer).unwrap_or_else(|error| panic!("{error}"));
+        let sample = variable
+            .read_into(&mut buffer)
+            .unwrap_or_else(|error| panic!("{error}"));
         let version = variable.version().unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(sample.version, version);
-        variable.age_of(&sample).unwrap_or_else(|error| panic!("{error}"));
+        variable
+            .age_of(&sample)
+            .unwrap_or_else(|error| panic!("{error}"));
     }
     mark(3);
     for _ in 0..count {
@@ -49,7 +59,9 @@ pub(crate) fn make_no_calls(arguments: &[&str]) {
 pub(crate) fn interrupt_in_write() {
     system::count_interrupts();
     let variable = open("interrupted");
-    variable.write(b"first").unwrap_or_else(|error| panic!("{error}"));
+    variable
+        .write(b"first")
+        .unwrap_or_else(|error| panic!("{error}"));
     let (at_once, at_end) = (Cell::new(99), Cell::new(99));
     let written = write_stepping(&variable, &[1; SIZE], &|step| match step {
         Step::Busy => {
@@ -60,5 +72,10 @@ pub(crate) fn interrupt_in_write() {
         _ => {}
     });
     written.unwrap_or_else(|error| panic!("{error}"));
-    println!("{} {} {}", at_once.get(), at_end.get(), system::interrupts());
+    println!(
+        "{} {} {}",
+        at_once.get(),
+        at_end.get(),
+        system::interrupts()
+    );
 }

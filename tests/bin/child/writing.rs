@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use support::{fill_pattern, pattern, pattern_of, system};
 
 fn write(variable: &HostVariable, number: u64) -> Sample {
-    variable.write(&pattern(SIZE, number)).unwrap_or_else(|error| panic!("{error}"))
+    variable
+        .write(&pattern(SIZE, number))
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// `NAME [idle-children]`: writes as fast as it can until it is killed.
@@ -18,7 +20,9 @@ pub(crate) fn write_forever(arguments: &[&str]) {
     let mine = u64::from(std::process::id()) << 32;
     for count in 0.. {
         fill_pattern(&mut buffer, mine | count);
-        variable.write(&buffer).unwrap_or_else(|error| panic!("{error}"));
+        variable
+            .write(&buffer)
+            .unwrap_or_else(|error| panic!("{error}"));
         if count == 0 && arguments.contains(&"idle-children") {
             system::fork_idle_child();
         }
@@ -37,7 +41,9 @@ pub(crate) fn write_when_told(arguments: &[&str]) {
 /// `NAME STEP ACT NUMBER [idle-children] [close-descriptors]`: writes NUMBER,
 /// and when it is told the next one, in which it acts at STEP.
 pub(crate) fn stop_in_write(arguments: &[&str]) {
-    let [name, step, act, first, options @ ..] = arguments else { panic!("too few arguments") };
+    let [name, step, act, first, options @ ..] = arguments else {
+        panic!("too few arguments")
+    };
     let (act, first) = (Act::from(act), number(first));
     let variable = open(name);
     write(&variable, first);
@@ -68,7 +74,10 @@ pub(crate) fn stop_in_write(arguments: &[&str]) {
             act.now();
         }
     });
-    println!("wrote {}", written.unwrap_or_else(|error| panic!("{error}")).version);
+    println!(
+        "wrote {}",
+        written.unwrap_or_else(|error| panic!("{error}")).version
+    );
 }
 
 /// `NAME WHAT...`: borrows and loans, and keeps what it got until it is killed.
@@ -106,14 +115,19 @@ pub(crate) fn write_threads(arguments: &[&str]) {
                     let mut count = 0;
                     while start.elapsed() < Duration::from_secs(seconds) {
                         fill_pattern(&mut buffer, mine | count);
-                        variable.write(&buffer).unwrap_or_else(|error| panic!("{error}"));
+                        variable
+                            .write(&buffer)
+                            .unwrap_or_else(|error| panic!("{error}"));
                         count += 1;
                     }
                     count
                 })
             })
             .collect();
-        writers.into_iter().map(|writer| writer.join().expect("a writer that does not panic")).sum()
+        writers
+            .into_iter()
+            .map(|writer| writer.join().expect("a writer that does not panic"))
+            .sum()
     });
     println!("written {written}");
 }
@@ -142,7 +156,10 @@ pub(crate) fn read_threads(arguments: &[&str]) {
             .collect();
         while hear().is_some() {}
         stop.store(1, std::sync::atomic::Ordering::Relaxed);
-        readers.into_iter().map(|reader| reader.join().expect("a reader that does not panic")).sum()
+        readers
+            .into_iter()
+            .map(|reader| reader.join().expect("a reader that does not panic"))
+            .sum()
     });
     println!("read {read}");
 }
@@ -155,14 +172,25 @@ struct Reader {
 
 impl Reader {
     fn new() -> Reader {
-        Reader { buffer: vec![0; SIZE], version: 0, read: 0 }
+        Reader {
+            buffer: vec![0; SIZE],
+            version: 0,
+            read: 0,
+        }
     }
 
     fn read(&mut self, variable: &HostVariable) {
-        let sample = variable.read_into(&mut self.buffer).unwrap_or_else(|error| panic!("{error}"));
+        let sample = variable
+            .read_into(&mut self.buffer)
+            .unwrap_or_else(|error| panic!("{error}"));
         let whole = pattern_of(&self.buffer[..sample.length as usize]);
         assert!(whole.is_some(), "version {} is torn", sample.version);
-        assert!(sample.version >= self.version, "{} after {}", sample.version, self.version);
+        assert!(
+            sample.version >= self.version,
+            "{} after {}",
+            sample.version,
+            self.version
+        );
         self.version = sample.version;
         self.read += 1;
     }
@@ -175,7 +203,9 @@ pub(crate) fn count_up(arguments: &[&str]) {
     hear();
     for _ in 0..number(arguments[1]) {
         let counted = variable.update(|old| {
-            let old = old.map_or(0, |bytes| u64::from_ne_bytes(bytes.try_into().expect("8 bytes")));
+            let old = old.map_or(0, |bytes| {
+                u64::from_ne_bytes(bytes.try_into().expect("8 bytes"))
+            });
             (old + 1).to_ne_bytes().to_vec()
         });
         counted.unwrap_or_else(|error| panic!("{error}"));
@@ -188,6 +218,8 @@ pub(crate) fn wait_forever(arguments: &[&str]) {
     let mut version = variable.version().unwrap_or_else(|error| panic!("{error}"));
     println!("ready");
     loop {
-        version = variable.wait_for_update(version, None).unwrap_or_else(|error| panic!("{error}"));
+        version = variable
+            .wait_for_update(version, None)
+            .unwrap_or_else(|error| panic!("{error}"));
     }
 }

@@ -28,17 +28,27 @@ enum Problem {
 
 impl fmt::Display for LiteralError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the value cannot be read at character {}: ", self.position + 1)?;
+        write!(
+            f,
+            "the value cannot be read at character {}: ",
+            self.position + 1
+        )?;
         match &self.problem {
             Problem::Ends => f.write_str("it ends there"),
             Problem::Word(word) => write!(
                 f,
                 "'{word}' is no value; for text write it in quotes, which the shell must not take: '\"{word}\"'"
             ),
-            Problem::Character(character) => write!(f, "'{}' is unexpected", character.escape_debug()),
+            Problem::Character(character) => {
+                write!(f, "'{}' is unexpected", character.escape_debug())
+            }
             Problem::Expected(what) => write!(f, "{what} is missing"),
-            Problem::Escape => f.write_str("there is no such escape; a backslash itself is written \\\\"),
-            Problem::Number(number) => write!(f, "{number} is no number, or one of more than 128 bits"),
+            Problem::Escape => {
+                f.write_str("there is no such escape; a backslash itself is written \\\\")
+            }
+            Problem::Number(number) => {
+                write!(f, "{number} is no number, or one of more than 128 bits")
+            }
             Problem::TooDeep => write!(f, "it is nested deeper than {MAX_NESTING} levels"),
             Problem::Key => f.write_str("a key of a dict is text, a number, true, false or null"),
         }
@@ -47,7 +57,11 @@ impl fmt::Display for LiteralError {
 
 /// The pickle (protocol 4, without frames) of the value that `text` is.
 pub(crate) fn to_pickle(text: &str) -> Result<Vec<u8>, LiteralError> {
-    let mut parser = Parser { text, at: 0, pickle: b"\x80\x04".to_vec() };
+    let mut parser = Parser {
+        text,
+        at: 0,
+        pickle: b"\x80\x04".to_vec(),
+    };
     parser.value(0)?;
     parser.skip_space();
     if let Some(character) = parser.peek() {
@@ -96,7 +110,10 @@ impl Parser<'_> {
     }
 
     fn error(&self, problem: Problem) -> LiteralError {
-        LiteralError { position: self.text[..self.at].chars().count(), problem }
+        LiteralError {
+            position: self.text[..self.at].chars().count(),
+            problem,
+        }
     }
 
     fn value(&mut self, depth: u32) -> Parsed {
@@ -109,7 +126,9 @@ impl Parser<'_> {
             Some('[') => self.list(depth),
             Some('{') => self.dict(depth),
             Some(quote @ ('"' | '\'')) => self.string(quote),
-            Some(first) if first.is_alphanumeric() || matches!(first, '-' | '+' | '.' | '_') => self.word(),
+            Some(first) if first.is_alphanumeric() || matches!(first, '-' | '+' | '.' | '_') => {
+                self.word()
+            }
             Some(other) => Err(self.error(Problem::Character(other))),
         }
     }
@@ -149,7 +168,11 @@ impl Parser<'_> {
         if self.takes(',') || self.peek() == Some(end) {
             return Ok(());
         }
-        Err(self.error(if self.peek().is_none() { Problem::Ends } else { Problem::Expected(what) }))
+        Err(self.error(if self.peek().is_none() {
+            Problem::Ends
+        } else {
+            Problem::Expected(what)
+        }))
     }
 
     fn string(&mut self, quote: char) -> Parsed {
@@ -190,7 +213,10 @@ impl Parser<'_> {
     }
 
     fn digits(&mut self, count: usize) -> Result<u32, LiteralError> {
-        let digits = self.rest().get(..count).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let digits = self
+            .rest()
+            .get(..count)
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
         let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
         let number = number.ok_or_else(|| self.error(Problem::Escape))?;
         self.at += count;
@@ -202,16 +228,24 @@ impl Parser<'_> {
         let mut code = self.digits(count)?;
         if count == 4 && (0xD800..0xDC00).contains(&code) && self.rest().starts_with("\\u") {
             self.at += 2;
-            let low = self.digits(4)?;
-            code = 0x1_0000 + ((code - 0xD800) << 10) + low.wrapping_sub(0xDC00) % 0x400;
+            let low = self.digits(4)?.wrapping_sub(0xDC00);
+            if low >= 0x400 {
+                return Err(self.error(Problem::Escape));
+            }
+            code = 0x1_0000 + ((code - 0xD800) << 10) + low;
         }
         char::from_u32(code).ok_or_else(|| self.error(Problem::Escape))
     }
 
     /// A number or one of the few words.
     fn word(&mut self) -> Parsed {
-        let is_part = |character: char| character.is_alphanumeric() || matches!(character, '-' | '+' | '.' | '_');
-        let length = self.rest().find(|character| !is_part(character)).unwrap_or(self.rest().len());
+        let is_part = |character: char| {
+            character.is_alphanumeric() || matches!(character, '-' | '+' | '.' | '_')
+        };
+        let length = self
+            .rest()
+            .find(|character| !is_part(character))
+            .unwrap_or(self.rest().len());
         let word = self.rest()[..length].to_owned();
         match word.as_str() {
             "null" | "None" => self.pickle.push(b'N'),
@@ -232,7 +266,9 @@ impl Parser<'_> {
             return Err(self.error(Problem::Word(word.to_owned())));
         }
         if digits.bytes().all(|digit| digit.is_ascii_digit()) {
-            let number: i128 = word.parse().map_err(|_| self.error(Problem::Number(word.to_owned())))?;
+            let number: i128 = word
+                .parse()
+                .map_err(|_| self.error(Problem::Number(word.to_owned())))?;
             match i32::try_from(number) {
                 Ok(small) => {
                     self.pickle.push(b'J');
@@ -245,7 +281,9 @@ impl Parser<'_> {
             }
             return Ok(());
         }
-        let number: f64 = word.parse().map_err(|_| self.error(Problem::Number(word.to_owned())))?;
+        let number: f64 = word
+            .parse()
+            .map_err(|_| self.error(Problem::Number(word.to_owned())))?;
         self.float(number);
         Ok(())
     }
@@ -268,10 +306,19 @@ mod tests {
             ("null", "None"),
             (" [ True,false , None,] ", "[True, False, None]"),
             ("-12", "-12"),
-            ("170141183460469231731687303715884105727", "170141183460469231731687303715884105727"),
+            (
+                "170141183460469231731687303715884105727",
+                "170141183460469231731687303715884105727",
+            ),
             ("-2147483649", "-2147483649"),
-            ("[1.5, -2e3, .5, NaN, -inf]", "[1.5, -2000.0, 0.5, nan, -inf]"),
-            (r#"{"z": 1, 'a': {"k": []}, 3: {}}"#, "{'z': 1, 'a': {'k': []}, 3: {}}"),
+            (
+                "[1.5, -2e3, .5, NaN, -inf]",
+                "[1.5, -2000.0, 0.5, nan, -inf]",
+            ),
+            (
+                r#"{"z": 1, 'a': {"k": []}, 3: {}}"#,
+                "{'z': 1, 'a': {'k': []}, 3: {}}",
+            ),
             (r#""a\"\n\u00e4\x41\ud834\udd1eß\/""#, "'a\"\\näA𝄞ß/'"),
             ("'it''", "error"),
             ("\"\"", "''"),
@@ -285,21 +332,52 @@ mod tests {
             }
         }
         let long = "x".repeat(300);
-        assert_eq!(text(&to_pickle(&format!("'{long}'")).unwrap()), Ok(format!("'{long}'")));
+        assert_eq!(
+            text(&to_pickle(&format!("'{long}'")).unwrap()),
+            Ok(format!("'{long}'"))
+        );
     }
 
     /// Against text that is guessed to mean something.
     #[test]
     fn what_is_no_value_is_refused() {
         for typed in [
-            "", " ", "[", "[1", "[1 2]", "{", "{1}", "{1:}", "{[]: 1}", "hello", "'x", "1 2", "1x", "--1", "\"\\q\"",
-            "\"\\u12\"", "\"\\ud800\"", "\"\\ud800\\u0041\"", "(1, 2)", "0x10", "99999999999999999999999999999999999999999", "[,]",
+            "",
+            " ",
+            "[",
+            "[1",
+            "[1 2]",
+            "{",
+            "{1}",
+            "{1:}",
+            "{[]: 1}",
+            "hello",
+            "'x",
+            "1 2",
+            "1x",
+            "--1",
+            "\"\\q\"",
+            "\"\\u12\"",
+            "\"\\ud800\"",
+            "\"\\ud800\\u0041\"",
+            "(1, 2)",
+            "0x10",
+            "99999999999999999999999999999999999999999",
+            "[,]",
         ] {
             assert!(to_pickle(typed).is_err(), "{typed}");
         }
-        assert!(to_pickle("hello").unwrap_err().to_string().contains("'\"hello\"'"));
+        assert!(
+            to_pickle("hello")
+                .unwrap_err()
+                .to_string()
+                .contains("'\"hello\"'")
+        );
         let nested = |depth: usize| [vec!["["; depth], vec!["]"; depth]].concat().concat();
         assert!(to_pickle(&nested(MAX_NESTING as usize)).is_ok());
-        assert_eq!(to_pickle(&nested(100_000)).unwrap_err().problem, Problem::TooDeep);
+        assert_eq!(
+            to_pickle(&nested(100_000)).unwrap_err().problem,
+            Problem::TooDeep
+        );
     }
 }

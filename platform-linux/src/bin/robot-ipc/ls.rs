@@ -1,8 +1,8 @@
 //! `robot-ipc ls`: which objects there are.
 
 use crate::failure::Failure;
-use crate::output::{self, Json};
 use crate::only_to_look;
+use crate::output::{self, Json};
 use robot_ipc::listing::{self, Entry};
 use robot_ipc::{Error, Place, Reason};
 use robot_ipc_core::header::Kind;
@@ -33,7 +33,10 @@ struct Details {
 
 impl Ls {
     pub(crate) fn run(&self, place: &Place) -> Result<(), Failure> {
-        let rows: Vec<Row> = listing::list(place)?.into_iter().filter_map(|entry| row(place, entry)).collect();
+        let rows: Vec<Row> = listing::list(place)?
+            .into_iter()
+            .filter_map(|entry| row(place, entry))
+            .collect();
         if self.json {
             let rows: Vec<String> = rows.iter().map(json).collect();
             return output::line(&format!("[{}]", rows.join(",\n ")));
@@ -45,15 +48,24 @@ impl Ls {
 /// `None` if it has gone meanwhile.
 fn row(place: &Place, mut entry: Entry) -> Option<Row> {
     if let Some(error) = entry.error.take() {
-        return Some(Row { entry, details: Err(error) });
+        return Some(Row {
+            entry,
+            details: Err(error),
+        });
     }
     if entry.subject.kind() != Kind::Variable {
-        return Some(Row { entry, details: Ok(None) });
+        return Some(Row {
+            entry,
+            details: Ok(None),
+        });
     }
     let details = details(place, entry.subject.name());
     match &details {
         Err(error) if matches!(error.reason(), Reason::NotFound) => None,
-        _ => Some(Row { entry, details: details.map(Some) }),
+        _ => Some(Row {
+            entry,
+            details: details.map(Some),
+        }),
     }
 }
 
@@ -93,7 +105,9 @@ fn json(row: &Row) -> String {
     .end()
 }
 
-const TITLES: [&str; 8] = ["NAME", "KIND", "SIZE", "SLOTS", "VERSION", "AGE", "OWNER", "LIVE"];
+const TITLES: [&str; 8] = [
+    "NAME", "KIND", "SIZE", "SLOTS", "VERSION", "AGE", "OWNER", "LIVE",
+];
 
 fn table(rows: &[Row]) -> Result<(), Failure> {
     if rows.is_empty() {
@@ -120,7 +134,10 @@ fn table(rows: &[Row]) -> Result<(), Failure> {
 fn cells(row: &Row) -> [String; 8] {
     let subject = &row.entry.subject;
     let unknown = || "-".to_owned();
-    let owner = row.entry.owner.map_or_else(unknown, |owner| owner.to_string());
+    let owner = row
+        .entry
+        .owner
+        .map_or_else(unknown, |owner| owner.to_string());
     let details = row.details.as_ref().ok().and_then(Option::as_ref);
     let cell = |tell: &dyn Fn(&Details) -> String| details.map_or_else(unknown, tell);
     [
@@ -129,7 +146,9 @@ fn cells(row: &Row) -> [String; 8] {
         cell(&|details| details.max_size.to_string()),
         cell(&|details| details.slots.to_string()),
         cell(&|details| details.version.to_string()),
-        details.and_then(|details| details.age).map_or_else(unknown, output::duration),
+        details
+            .and_then(|details| details.age)
+            .map_or_else(unknown, output::duration),
         owner,
         cell(&|details| details.participants.len().to_string()),
     ]
@@ -140,7 +159,11 @@ fn align(cells: [&str; 8], widths: [usize; 8]) -> String {
     let mut line = String::new();
     for (index, (cell, width)) in cells.into_iter().zip(widths).enumerate() {
         let space = if index == 0 { "" } else { "  " };
-        line += &if index < 2 { format!("{space}{cell:<width$}") } else { format!("{space}{cell:>width$}") };
+        line += &if index < 2 {
+            format!("{space}{cell:<width$}")
+        } else {
+            format!("{space}{cell:>width$}")
+        };
     }
     line
 }

@@ -25,7 +25,9 @@ mod watch;
 use clap::{Parser, Subcommand};
 use failure::Failure;
 use robot_ipc::build_id::BUILD_ID;
-use robot_ipc::shm::{DEFAULT_DIRECTORY, DEFAULT_NAMESPACE, DIRECTORY_VARIABLE, NAMESPACE_VARIABLE};
+use robot_ipc::shm::{
+    DEFAULT_DIRECTORY, DEFAULT_NAMESPACE, DIRECTORY_VARIABLE, NAMESPACE_VARIABLE,
+};
 use robot_ipc::{Place, VariableOptions};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -61,9 +63,12 @@ impl Arguments {
     fn place(&self) -> Result<Place, Failure> {
         let directory = match &self.directory {
             // Relative to where the user stands.
-            Some(directory) => std::path::absolute(directory)
-                .map_err(|error| Failure::message(format!("--directory cannot be used: {error}")))?,
-            None => std::env::var_os(DIRECTORY_VARIABLE).unwrap_or(DEFAULT_DIRECTORY.into()).into(),
+            Some(directory) => std::path::absolute(directory).map_err(|error| {
+                Failure::message(format!("--directory cannot be used: {error}"))
+            })?,
+            None => std::env::var_os(DIRECTORY_VARIABLE)
+                .unwrap_or(DEFAULT_DIRECTORY.into())
+                .into(),
         };
         let namespace = match &self.namespace {
             Some(namespace) => namespace.clone(),
@@ -75,13 +80,16 @@ impl Arguments {
 
 /// How a variable is opened by what only looks at it.
 fn only_to_look(place: &Place) -> VariableOptions {
-    VariableOptions::new().place(place.clone()).adopt_size().read_only(true)
+    VariableOptions::new()
+        .place(place.clone())
+        .adopt_size()
+        .read_only(true)
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = arguments.place().and_then(|place| match arguments.task {
-        Task::Demo(demo) => return Ok(demo::run(demo)),
+        Task::Demo(demo) => Ok(demo::run(demo)),
         Task::Ls(ls) => ls.run(&place).map(|()| ExitCode::SUCCESS),
         Task::Get(get) => get.run(&place).map(|()| ExitCode::SUCCESS),
         Task::Set(set) => set.run(&place).map(|()| ExitCode::SUCCESS),

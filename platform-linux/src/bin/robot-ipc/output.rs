@@ -13,10 +13,13 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
 /// Writes `bytes` as they are.
 pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
-    output.write_all(bytes).and_then(|()| output.flush()).map_err(|error| match error.kind() {
-        ErrorKind::BrokenPipe => Failure::OutputClosed,
-        _ => Failure::message(format!("could not write the output: {error}")),
-    })
+    output
+        .write_all(bytes)
+        .and_then(|()| output.flush())
+        .map_err(|error| match error.kind() {
+            ErrorKind::BrokenPipe => Failure::OutputClosed,
+            _ => Failure::message(format!("could not write the output: {error}")),
+        })
 }
 
 /// A duration with as many digits as somebody wants to read.
@@ -107,7 +110,10 @@ mod tests {
             .seconds("s", None)
             .numbers("l", &[1, 2])
             .end();
-        assert_eq!(json, r#"{"a\"\\": "\n\u001b\u007fä", "n": 1, "s": null, "l": [1, 2]}"#);
+        assert_eq!(
+            json,
+            r#"{"a\"\\": "\n\u001b\u007fä", "n": 1, "s": null, "l": [1, 2]}"#
+        );
         assert_eq!(Json::new().end(), "{}");
     }
 

@@ -36,7 +36,11 @@ impl Rm {
         }
         let mut exit = ExitCode::SUCCESS;
         for name in &self.names {
-            let removed = if self.force { remove_files(place, name) } else { remove(place, name) };
+            let removed = if self.force {
+                remove_files(place, name)
+            } else {
+                remove(place, name)
+            };
             if let Err(failure) = removed {
                 exit = failure.report();
             }
@@ -82,9 +86,13 @@ fn remove_stale(place: &Place) -> Result<ExitCode, Failure> {
         let subject = &entry.subject;
         let removed = match entry.error {
             Some(error) => Err(error),
-            None if subject.kind() == Kind::Variable => options(place).remove_if_unused(subject.name()),
+            None if subject.kind() == Kind::Variable => {
+                options(place).remove_if_unused(subject.name())
+            }
             None => {
-                complain(&format!("{subject}: this version does not know whether anybody uses it"));
+                complain(&format!(
+                    "{subject}: this version does not know whether anybody uses it"
+                ));
                 exit = ExitCode::FAILURE;
                 continue;
             }

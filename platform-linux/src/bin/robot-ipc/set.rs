@@ -40,13 +40,16 @@ impl Set {
         };
         let name = self.name.clone();
         let (bytes, encoding) = self.value()?;
-        options.open_bytes(name.as_bytes())?.write_encoded(&bytes, encoding)?;
+        options
+            .open_bytes(name.as_bytes())?
+            .write_encoded(&bytes, encoding)?;
         Ok(())
     }
 
     fn value(self) -> Result<(Vec<u8>, Encoding), Failure> {
         if let Some(text) = self.value {
-            let pickle = literal::to_pickle(&text).map_err(|error| Failure::message(error.to_string()))?;
+            let pickle =
+                literal::to_pickle(&text).map_err(|error| Failure::message(error.to_string()))?;
             return Ok((pickle, Encoding::PICKLE));
         }
         let bytes = match (self.hex, self.file, self.text) {
@@ -64,20 +67,31 @@ fn from_hex(digits: &str) -> Result<Vec<u8>, Failure> {
         .filter(|character| !character.is_whitespace())
         .map(|character| {
             character.to_digit(16).ok_or_else(|| {
-                Failure::message(format!("--hex takes hexadecimal digits, and '{}' is none", character.escape_debug()))
+                Failure::message(format!(
+                    "--hex takes hexadecimal digits, and '{}' is none",
+                    character.escape_debug()
+                ))
             })
         })
         .collect::<Result<_, _>>()?;
-    if digits.len() % 2 != 0 {
-        return Err(Failure::message("--hex takes two digits for each byte, and their number is odd"));
+    if !digits.len().is_multiple_of(2) {
+        return Err(Failure::message(
+            "--hex takes two digits for each byte, and their number is odd",
+        ));
     }
-    Ok(digits.chunks_exact(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect())
+    Ok(digits
+        .chunks_exact(2)
+        .map(|pair| (pair[0] * 16 + pair[1]) as u8)
+        .collect())
 }
 
 fn contents(path: &Path) -> Result<Vec<u8>, Failure> {
     let read = if path == Path::new("-") {
         let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut bytes)
+            .map(|_| bytes)
     } else {
         std::fs::read(path)
     };

@@ -13,7 +13,10 @@ pub(crate) struct Shown {
 impl Shown {
     /// Text for `bytes` that carry the tag `encoding`.
     pub(crate) fn of(bytes: &[u8], encoding: Encoding) -> Shown {
-        let as_hex = |note| Shown { text: hex(bytes), note };
+        let as_hex = |note| Shown {
+            text: hex(bytes),
+            note,
+        };
         match encoding {
             Encoding::RAW => as_hex(None),
             Encoding::PICKLE => match pickle::text(bytes) {
@@ -24,12 +27,17 @@ impl Shown {
                 "shown as bytes: postcard does not say which type they are of".to_owned(),
             )),
             Encoding::UNSPECIFIED => match pickle::text(bytes) {
-                Ok(text) => {
-                    Shown { text, note: Some("its writer named no encoding; it reads as a pickle".to_owned()) }
-                }
-                Err(_) => as_hex(Some("shown as bytes: its writer named no encoding".to_owned())),
+                Ok(text) => Shown {
+                    text,
+                    note: Some("its writer named no encoding; it reads as a pickle".to_owned()),
+                },
+                Err(_) => as_hex(Some(
+                    "shown as bytes: its writer named no encoding".to_owned(),
+                )),
             },
-            other => as_hex(Some(format!("shown as bytes: its encoding is {other}, which nobody here knows"))),
+            other => as_hex(Some(format!(
+                "shown as bytes: its encoding is {other}, which nobody here knows"
+            ))),
         }
     }
 

@@ -25,7 +25,9 @@ pub(crate) struct Watch {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "it is not a number of seconds".to_owned())?;
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "it is not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
@@ -49,8 +51,14 @@ impl Watch {
                 output::line(&json.number("skipped", skipped).end())?;
                 continue;
             }
-            let age = variable.age_of(&sample).map_or("age unknown".to_owned(), output::duration);
-            let skipped = if skipped == 0 { String::new() } else { format!(" ({skipped} skipped)") };
+            let age = variable
+                .age_of(&sample)
+                .map_or("age unknown".to_owned(), output::duration);
+            let skipped = if skipped == 0 {
+                String::new()
+            } else {
+                format!(" ({skipped} skipped)")
+            };
             let text = Shown::of(&bytes, sample.encoding).line();
             output::line(&format!("version {last}{skipped}, {age}: {text}"))?;
         }

@@ -1,0 +1,103 @@
+//! Taking back what the dead have left.
+
+use super::word::{self, claim_of, pins_of};
+use super::{Memory, Suspects, Variable};
+use crate::environment::{Environment, Step};
+use crate::participant::{MAX_PARTICIPANTS, Participant};
+use crate::sync::Ordering::{Relaxed, Release};
+use crate::sync::Site;
+
+impl<M: Memory> Variable<M> {
+    /// Clears the marks of `dead` from all slots. `_proof` shows that it is dead
+    /// and keeps its index unused. Returns how many slots it held.
+    pub fn recover<E: Environment>(
+        &self,
+        environment: &E,
+        dead: Participant,
+        _proof: &E::Recovery,
+    ) -> u32 {
+        environment.step(Step::Taken);
+        let pin = dead.pin_bit().unwrap_or(0);
+        let mut held = 0;
+        for slot in 0..self.memory.slot_count() {
+            let owner = self.memory.owner(slot);
+            let marks = owner.load(Relaxed);
+            let claim = if claim_of(marks) == dead.claim() {
+                word::CLAIM_MASK
+            } else {
+                0
+            };
+            let mine = claim | (marks & pin);
+            if mine != 0 {
+                // SYNC recover ↔ claim: what the dead did, which the proof is
+                // ordered after, must not be seen after the slot is free.
+                owner.fetch_and(!mine, Site::Recover.order(Release));
+                held += 1;
+                environment.step(Step::Recovered);
+            }
+        }
+        held
+    }
+
+    /// Recovers `participant` if it is dead. Returns whether it was.
+    pub fn reap<E: Environment>(&self, environment: &E, participant: Participant) -> bool {
+        match environment.try_take(participant) {
+            Some(proof) => {
+                self.recover(environment, participant, &proof);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Recovers every dead participant that holds a slot, except `me`.
+    pub fn reap_all<E: Environment>(&self, environment: &E, me: Participant) {
+        let mut asked = [0u32; MAX_PARTICIPANTS.div_ceil(32) as usize];
+        for slot in 0..self.memory.slot_count() {
+            for holder in holders_of(self.memory.owner(slot).load(Relaxed)) {
+                let (word, bit) = (holder.index() as usize / 32, 1 << (holder.index() % 32));
+                if holder != me && asked[word] & bit == 0 {
+                    asked[word] |= bit;
+                    self.reap(environment, holder);
+                }
+            }
+        }
+    }
+
+    /// Who holds `slot` now: who writes it, then who has pinned it.
+    pub fn holders(&self, slot: u32) -> impl Iterator<Item = Participant> {
+        holders_of(self.memory.owner(slot).load(Relaxed))
+    }
+
+    /// Recovers the dead among the holders of a slot whose marks have not
+    /// changed for a while. Returns whether there were any.
+    #[cold]
+    pub(super) fn look_into<E: Environment>(
+        &self,
+        environment: &E,
+        me: Participant,
+        suspects: &Suspects,
+        slot: u32,
+        marks: u32,
+    ) -> bool {
+        let stamp = self.memory.head(slot).stamp.load(Relaxed);
+        if !suspects.pass(slot, marks, stamp, environment.now_ns()) {
+            return false;
+        }
+        let mut freed = false;
+        for holder in holders_of(marks).filter(|holder| *holder != me) {
+            freed |= self.reap(environment, holder);
+        }
+        freed
+    }
+}
+
+/// The participants named in an owner word.
+fn holders_of(marks: u32) -> impl Iterator<Item = Participant> {
+    let pins = pins_of(marks);
+    Participant::from_claim(claim_of(marks)).into_iter().chain(
+        (0..u32::BITS)
+            .filter(move |bit| pins & (1 << bit) != 0)
+            .filter_map(Participant::new),
+    )
+}

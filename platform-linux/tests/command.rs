@@ -1,0 +1,737 @@
+//! The command `robot-ipc` as its users run it.
+#![cfg(feature = "command")]
+
+use robot_ipc::{Encoding, HostVariable, Place, VariableOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A namespace of a test's own, emptied when the test ends.
+struct Scratch(Place);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        for entry in robot_ipc::listing::list(&self.0).unwrap_or_default() {
+            let path = entry.subject.path();
+            let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir(path));
+        }
+    }
+}
+
+impl Scratch {
+    fn new() -> Scratch {
+        Scratch(robot_ipc::testing::scratch_place())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_robot-ipc"));
+        command
+            .args(arguments)
+            .env("ROBOT_IPC_DIR", self.0.directory())
+            .env("ROBOT_IPC_NAMESPACE", self.0.namespace())
+            .env_remove("ROBOT_IPC_MODE")
+            .env_remove("ROBOT_IPC_GROUP")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments)
+            .output()
+            .expect("the command starts")
+    }
+
+    /// What it prints; it has to succeed and to complain of nothing.
+    fn prints(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        assert_eq!(errors(&output), "", "{arguments:?}");
+        text(&output)
+    }
+
+    /// What it complains of: one line, and exit code 1.
+    fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        let error = errors(&output);
+        assert!(
+            error.starts_with("robot-ipc: ") && error.lines().count() == 1,
+            "{error}"
+        );
+        error
+    }
+
+    fn options(&self) -> VariableOptions {
+        VariableOptions::new().place(self.0.clone())
+    }
+
+    fn variable(&self, name: &str) -> HostVariable {
+        self.options()
+            .open(name)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        let kind = robot_ipc_core::header::Kind::Variable;
+        self.0
+            .subject(kind, name.as_bytes())
+            .expect("a good name")
+            .path()
+            .to_owned()
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+/// A running command, killed when the test ends however it ends.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command) -> Running {
+        Running(
+            command
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("the command starts"),
+        )
+    }
+
+    fn output(&mut self) -> BufReader<std::process::ChildStdout> {
+        BufReader::new(self.0.stdout.take().expect("a pipe"))
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.0.id() as i32).expect("a process id");
+        rustix::process::kill_process(pid, signal).expect("our child");
+    }
+
+    fn ends(&mut self) -> std::process::ExitStatus {
+        let mut status = None;
+        eventually("the command ends", || {
+            status = self.0.try_wait().expect("our child");
+            status.is_some()
+        });
+        status.expect("it has ended")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "after a minute: not yet: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn skipped(what: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "\n*** NOT TESTED: {what}: {why}\n");
+}
+
+/// What a Python program makes of `input`; `None` if there is no Python.
+fn python(program: &str, input: &str) -> Option<String> {
+    let mut child = Command::new("python3")
+        .args(["-c", program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .ok()?;
+    child.stdin.take()?.write_all(input.as_bytes()).ok()?;
+    let output = child.wait_with_output().ok()?;
+    assert!(output.status.success(), "{program} with {input}");
+    Some(text(&output))
+}
+
+/// Looks something up in JSON with an expression on `v`.
+fn look_up(json: &str, expression: &str) -> Option<String> {
+    let program = format!("import json, sys; v = json.load(sys.stdin); print(({expression}))");
+    let found = python(&program, json).map(|text| text.trim_end().to_owned());
+    if found.is_none() {
+        skipped("JSON is valid", "there is no python3");
+    }
+    found
+}
+
+// ------------------------------------------------------------------- set, get
+
+/// Against a value that comes back as another one, in either direction.
+#[test]
+fn values_are_set_and_got() {
+    let scratch = Scratch::new();
+    assert_eq!(
+        scratch.prints(&[
+            "set",
+            "pose",
+            r#"{"x": 1.5, "joints": [1, -2, null], "ok": true}"#,
+            "--max-size",
+            "200"
+        ]),
+        ""
+    );
+    assert_eq!(
+        scratch.prints(&["get", "pose"]),
+        "{'x': 1.5, 'joints': [1, -2, None], 'ok': True}\n"
+    );
+    scratch.prints(&["set", "pose", "-7"]);
+    assert_eq!(scratch.prints(&["get", "pose"]), "-7\n");
+    scratch.prints(&["set", "pose", "--hex", "00 ff0A"]);
+    assert_eq!(scratch.prints(&["get", "pose"]), "00ff0a\n");
+    assert_eq!(scratch.run(&["get", "--raw", "pose"]).stdout, [0, 255, 10]);
+    scratch.prints(&["set", "pose", "--text", "hello"]);
+    assert_eq!(scratch.run(&["get", "pose", "--raw"]).stdout, b"hello");
+    let file = scratch.file("no object").with_extension("bytes");
+    std::fs::write(&file, b"from a file").expect("a file");
+    scratch.prints(&["set", "pose", "--file", file.to_str().expect("text")]);
+    std::fs::remove_file(&file).expect("our file");
+    assert_eq!(
+        scratch.run(&["get", "pose", "--raw"]).stdout,
+        b"from a file"
+    );
+
+    let (bytes, sample) = scratch
+        .options()
+        .adopt_size()
+        .open("pose")
+        .expect("it is there")
+        .sample()
+        .expect("a value");
+    assert_eq!(
+        (bytes.as_slice(), sample.version, sample.encoding),
+        (b"from a file".as_slice(), 5, Encoding::RAW)
+    );
+
+    let mut command = scratch.command(&["set", "pose", "--file", "-"]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(b"piped")
+        .expect("it reads");
+    assert!(child.wait().expect("our child").success());
+    assert_eq!(scratch.run(&["get", "pose", "--raw"]).stdout, b"piped");
+}
+
+/// Against encodings that are guessed, hidden, or shown as what they are not.
+#[test]
+fn each_encoding_is_named() {
+    let scratch = Scratch::new();
+    let variable = scratch.variable("v");
+    let get = || {
+        let output = scratch.run(&["get", "v"]);
+        assert!(output.status.success());
+        (text(&output).trim_end().to_owned(), errors(&output))
+    };
+    let put = |bytes: &[u8], encoding| {
+        variable
+            .write_encoded(bytes, encoding)
+            .unwrap_or_else(|error| panic!("{error}"));
+        get()
+    };
+    let pickle = b"\x80\x04]\x94(K\x01\x8c\x01\x1be.";
+    assert_eq!(
+        put(pickle, Encoding::PICKLE),
+        ("[1, '\\x1b']".into(), String::new())
+    );
+    let (shown, note) = put(pickle, Encoding::UNSPECIFIED);
+    assert!(
+        shown == "[1, '\\x1b']" && note.contains("named no encoding"),
+        "{shown} {note}"
+    );
+    let (shown, note) = put(b"\x01\x02", Encoding::UNSPECIFIED);
+    assert!(
+        shown == "0102" && note.contains("named no encoding"),
+        "{shown} {note}"
+    );
+    let (shown, note) = put(b"\x01\x02", Encoding::POSTCARD);
+    assert!(
+        shown == "0102" && note.contains("postcard"),
+        "{shown} {note}"
+    );
+    let (shown, note) = put(b"\x01\x02", Encoding(77));
+    assert!(
+        shown == "0102" && note.contains("number 77"),
+        "{shown} {note}"
+    );
+    let (shown, note) = put(b"\x80\x04X\xff\xff\xff\xff.", Encoding::PICKLE);
+    assert!(
+        shown.starts_with("800458") && note.contains("byte 2 (BINUNICODE)"),
+        "{shown} {note}"
+    );
+    // 13 KB that overflow the stack of a decoder that recurses.
+    let deep = [
+        b"\x80\x04".to_vec(),
+        vec![b']'; 2000],
+        vec![b'a'; 1999],
+        b".".to_vec(),
+    ]
+    .concat();
+    let (_, note) = put(&deep, Encoding::PICKLE);
+    assert!(note.contains("nested deeper than 100"), "{note}");
+    assert_eq!(put(b"", Encoding::RAW), (String::new(), String::new()));
+}
+
+#[test]
+fn get_prints_json() {
+    let scratch = Scratch::new();
+    scratch.prints(&["set", "v", r#"["\"\n"]"#, "--max-size", "100"]);
+    let json = scratch.prints(&["get", "--json", "v"]);
+    let Some(found) = look_up(
+        &json,
+        "v['version'], v['encoding'], v['value'], v['size'], 0 < v['age'] < 60",
+    ) else {
+        return;
+    };
+    assert_eq!(found, r#"(1, 'pickle', '[\'"\\n\']', 10, True)"#);
+}
+
+#[test]
+fn what_cannot_be_set_or_got() {
+    let scratch = Scratch::new();
+    assert!(
+        scratch
+            .fails(&["get", "v"])
+            .contains("variable 'v': there is none of that name")
+    );
+    assert!(
+        scratch
+            .fails(&["set", "v", "1"])
+            .contains("there is none of that name")
+    );
+    assert!(!scratch.file("v").exists());
+    scratch.variable("v");
+    assert!(scratch.fails(&["get", "v"]).contains("nobody has written"));
+    assert!(
+        scratch
+            .fails(&["set", "v", "hello"])
+            .contains("'\"hello\"'")
+    );
+    assert!(
+        scratch
+            .fails(&["set", "v", "1", "--max-size", "8"])
+            .contains("4096")
+    );
+    assert!(scratch.fails(&["set", "v", "--hex", "0x"]).contains("'x'"));
+    assert!(scratch.fails(&["set", "v", "--hex", "012"]).contains("odd"));
+    assert!(
+        scratch
+            .fails(&["set", "v", "--file", "/no/such/file"])
+            .contains("/no/such/file")
+    );
+    assert!(
+        scratch
+            .fails(&["set", "v", "--text", &"x".repeat(4097)])
+            .contains("4097")
+    );
+    assert!(scratch.fails(&["get", "a/b"]).contains("'/'"));
+    assert!(
+        scratch
+            .fails(&["get", "v", "--namespace", "a/b"])
+            .contains("namespace")
+    );
+    assert_eq!(scratch.variable("v").version().expect("a version"), 0);
+    for usage in [
+        &["get"][..],
+        &["set", "v"],
+        &["set", "v", "1", "--text", "x"],
+        &["rm"],
+        &["what"],
+        &[],
+        &["watch", "v", "--timeout", "x"],
+    ] {
+        assert_eq!(scratch.run(usage).status.code(), Some(2), "{usage:?}");
+    }
+}
+
+/// Against a command that looks somewhere else than it was told.
+#[test]
+fn the_place_is_an_option() {
+    let scratch = Scratch::new();
+    let folder = std::env::temp_dir().join(format!("robot-ipc-command-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let path = folder.to_str().expect("text");
+    scratch.prints(&[
+        "--directory",
+        path,
+        "--namespace",
+        "other",
+        "set",
+        "v",
+        "1",
+        "--max-size",
+        "64",
+    ]);
+    assert!(folder.join("robot-ipc.other.variable.v").exists());
+    let relative = Command::new(env!("CARGO_BIN_EXE_robot-ipc"))
+        .args(["ls", "--directory", ".", "--namespace", "other"])
+        .current_dir(&folder)
+        // Values that cannot be used do not matter if they are overridden.
+        .env("ROBOT_IPC_DIR", "relative")
+        .env("ROBOT_IPC_NAMESPACE", "")
+        .output()
+        .expect("the command starts");
+    assert!(text(&relative).contains("\nv "), "{relative:?}");
+    assert_eq!(scratch.prints(&["ls"]), "");
+    std::fs::remove_dir_all(&folder).expect("our folder");
+}
+
+#[test]
+fn the_version_is_that_of_this_build() {
+    let version = Scratch::new().prints(&["--version"]);
+    assert_eq!(
+        version,
+        format!("robot-ipc {}\n", robot_ipc::build_id::BUILD_ID)
+    );
+}
+
+// -------------------------------------------------------------------------- ls
+
+/// Against a listing that hides what is broken, or that changes what it lists.
+#[test]
+fn ls_lists_what_there_is() {
+    let scratch = Scratch::new();
+    assert_eq!(scratch.prints(&["ls"]), "");
+    assert_eq!(scratch.prints(&["ls", "--json"]), "[]\n");
+    let written = scratch.variable("written");
+    written.write(b"x").expect("a write");
+    written.write(b"y").expect("a write");
+    scratch
+        .options()
+        .max_size(100)
+        .slots(3)
+        .open("fresh")
+        .expect("a variable");
+    std::fs::write(scratch.file("damaged"), b"no segment").expect("a file");
+    std::fs::create_dir(scratch.file("folder")).expect("a folder");
+
+    let before = std::fs::read(scratch.file("fresh")).expect("its bytes");
+    let table = scratch.prints(&["ls"]);
+    assert_eq!(
+        std::fs::read(scratch.file("fresh")).expect("its bytes"),
+        before
+    );
+    let line = |name: &str| {
+        let line = table
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap_or_else(|| panic!("{table}"));
+        line.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let uid = rustix::process::geteuid().as_raw().to_string();
+    assert_eq!(
+        line("NAME").join(" "),
+        "NAME KIND SIZE SLOTS VERSION AGE OWNER LIVE"
+    );
+    assert_eq!(
+        line("fresh").join(" "),
+        format!("fresh variable 100 3 0 - {uid} 0")
+    );
+    let found = line("written");
+    assert_eq!(found[..5].join(" "), "written variable 4096 14 2");
+    assert_eq!(found[found.len() - 2..].join(" "), format!("{uid} 1"));
+    assert!(
+        line("damaged").join(" ").contains("it cannot be used"),
+        "{table}"
+    );
+    assert!(line("folder").join(" ").contains("a directory"), "{table}");
+
+    let json = scratch.prints(&["ls", "--json"]);
+    let expression = "{o['name']: (o['kind'], o.get('max_size'), o.get('slots'), o.get('version'), \
+         o.get('participants'), o.get('age') is not None, 'error' in o) for o in v}";
+    let Some(found) = look_up(&json, expression) else {
+        return;
+    };
+    let pid = std::process::id();
+    let expected = [
+        "{'damaged': ('variable', None, None, None, None, False, True)",
+        "'folder': ('variable', None, None, None, None, False, True)",
+        "'fresh': ('variable', 100, 3, 0, [], False, False)",
+        &format!("'written': ('variable', 4096, 14, 2, [{pid}], True, False)}}"),
+    ];
+    assert_eq!(found, expected.join(", "));
+}
+
+#[test]
+fn ls_of_no_folder_fails() {
+    let error = Scratch::new().fails(&["ls", "--directory", "/no/such/folder"]);
+    assert!(error.contains("folder"), "{error}");
+}
+
+// ----------------------------------------------------------------------- watch
+
+/// Starts a watch of `name` and waits until it has opened it.
+fn watch(scratch: &Scratch, name: &str, arguments: &[&str]) -> Running {
+    let running = Running::start(
+        scratch
+            .command(&[&["watch", name], arguments].concat())
+            .stderr(Stdio::piped()),
+    );
+    let file = scratch.file(name);
+    let file = file.to_str().expect("text");
+    let maps = format!("/proc/{}/maps", running.0.id());
+    eventually("it has opened the variable", || {
+        std::fs::read_to_string(&maps).is_ok_and(|maps| maps.contains(file))
+    });
+    // It then looks which version is the latest, which takes no time to speak of.
+    std::thread::sleep(Duration::from_millis(200));
+    running
+}
+
+/// Against changes that are printed late, twice, or not at all into a pipe.
+#[test]
+fn watch_prints_each_change() {
+    let scratch = Scratch::new();
+    let variable = scratch.variable("v");
+    variable.write(b"\x00").expect("a write");
+    let mut running = watch(&scratch, "v", &["--count", "3"]);
+    let mut lines = running.output().lines().map(|line| line.expect("text"));
+    variable
+        .write_encoded(b"\x80\x04K\x05.", Encoding::PICKLE)
+        .expect("a write");
+    let line = lines.next().expect("a line");
+    assert!(
+        line.starts_with("version 2, ") && line.ends_with("s: 5"),
+        "{line}"
+    );
+
+    running.signal(rustix::process::Signal::STOP);
+    let state = format!("/proc/{}/stat", running.0.id());
+    eventually("it is stopped", || {
+        std::fs::read_to_string(&state).is_ok_and(|state| state.contains(") T "))
+    });
+    for byte in 0..10 {
+        variable.write(&[byte]).expect("a write");
+    }
+    running.signal(rustix::process::Signal::CONT);
+    let line = lines.next().expect("a line");
+    assert!(
+        line.starts_with("version 12 (9 skipped), ") && line.ends_with(": 09"),
+        "{line}"
+    );
+    variable
+        .write_encoded(&[0xAB], Encoding(9))
+        .expect("a write");
+    let rest: Vec<String> = lines.collect();
+    assert!(
+        rest.len() == 1 && rest[0].contains(": ab (shown as bytes: "),
+        "{rest:?}"
+    );
+    assert!(running.ends().success());
+}
+
+#[test]
+fn watch_prints_json_lines() {
+    let scratch = Scratch::new();
+    let variable = scratch.variable("v");
+    let mut running = watch(&scratch, "v", &["--count", "1", "--json"]);
+    variable.write(b"\xab").expect("a write");
+    let mut line = String::new();
+    running.output().read_line(&mut line).expect("a line");
+    let Some(found) = look_up(
+        &line,
+        "v['version'], v['skipped'], v['encoding'], v['value']",
+    ) else {
+        return;
+    };
+    assert_eq!(found, "(1, 0, 'raw', 'ab')");
+}
+
+#[test]
+fn watch_ends_when_told() {
+    let scratch = Scratch::new();
+    let variable = scratch.variable("v");
+    let error = scratch.fails(&["watch", "v", "--timeout", "0.05"]);
+    assert!(error.contains("nothing was written"), "{error}");
+
+    use std::os::unix::process::ExitStatusExt as _;
+    let mut running = watch(&scratch, "v", &[]);
+    running.signal(rustix::process::Signal::INT);
+    let status = running.ends();
+    assert!(
+        status.signal() == Some(2) || matches!(status.code(), Some(0 | 130)),
+        "{status}"
+    );
+
+    let mut running = watch(&scratch, "v", &[]);
+    variable.remove(Duration::from_secs(5)).expect("it is ours");
+    assert_eq!(running.ends().code(), Some(1));
+    assert!(
+        scratch
+            .fails(&["watch", "v"])
+            .contains("there is none of that name")
+    );
+}
+
+/// Against a panic, or an error text, when whoever reads the output goes away.
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let scratch = Scratch::new();
+    let variable = scratch.variable("v");
+    let mut running = watch(&scratch, "v", &[]);
+    drop(running.output());
+    variable.write(b"x").expect("a write");
+    assert!(running.ends().success());
+    let mut error = String::new();
+    let stderr = running.0.stderr.take().expect("a pipe");
+    BufReader::new(stderr).read_line(&mut error).expect("text");
+    assert_eq!(error, "");
+}
+
+// -------------------------------------------------------------------------- rm
+
+/// Against removing what somebody uses, if only to read, and against leaving
+/// what nobody does.
+#[test]
+fn rm_stale_removes_what_nobody_uses() {
+    let scratch = Scratch::new();
+    for name in ["dead", "read", "written", "killed"] {
+        scratch.prints(&["set", name, "1", "--max-size", "64"]);
+    }
+    let written = scratch
+        .options()
+        .max_size(64)
+        .open("written")
+        .expect("it is there");
+    let reader = watch(&scratch, "read", &[]);
+    let mut killed = watch(&scratch, "killed", &[]);
+    killed.signal(rustix::process::Signal::KILL);
+    killed.ends();
+    std::fs::write(scratch.file("damaged"), b"no segment").expect("a file");
+
+    let output = scratch.run(&["rm", "--stale"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(
+        text(&output),
+        "removed variable 'dead'\nremoved variable 'killed'\nin use: variable 'read'\nin use: variable 'written'\n"
+    );
+    assert!(
+        errors(&output).contains("robot-ipc rm --force damaged"),
+        "{output:?}"
+    );
+    for (name, stays) in [
+        ("dead", false),
+        ("killed", false),
+        ("read", true),
+        ("written", true),
+        ("damaged", true),
+    ] {
+        assert_eq!(scratch.file(name).exists(), stays, "{name}");
+    }
+    written.write(b"still in use").expect("a write");
+
+    drop((reader, written));
+    std::fs::remove_file(scratch.file("damaged")).expect("a file");
+    assert_eq!(
+        scratch.prints(&["rm", "--stale"]),
+        "removed variable 'read'\nremoved variable 'written'\n"
+    );
+    assert_eq!(scratch.prints(&["rm", "--stale"]), "");
+}
+
+/// Against handles that go on with a variable that nobody else can see.
+#[test]
+fn rm_tells_those_who_have_it_open() {
+    let scratch = Scratch::new();
+    let variable = scratch.variable("v");
+    variable.write(b"x").expect("a write");
+    scratch.variable("w");
+    let output = scratch.run(&["rm", "v", "missing", "w"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        errors(&output).contains("variable 'missing': there is none"),
+        "{output:?}"
+    );
+    assert!(!scratch.file("v").exists() && !scratch.file("w").exists());
+    assert_eq!(
+        *variable.write(b"y").expect_err("it is gone").reason(),
+        robot_ipc::Reason::Retired
+    );
+}
+
+/// Against a file that nothing can remove but `rm` with its full path.
+#[test]
+fn rm_force_removes_any_file() {
+    let scratch = Scratch::new();
+    std::fs::write(scratch.file("damaged"), b"no segment").expect("a file");
+    std::os::unix::fs::symlink("/nowhere", scratch.file("link")).expect("a link");
+    let error = scratch.fails(&["rm", "damaged"]);
+    assert!(error.contains("robot-ipc rm --force damaged"), "{error}");
+    scratch.prints(&["rm", "--force", "damaged", "link"]);
+    assert!(!scratch.file("damaged").exists() && scratch.file("link").symlink_metadata().is_err());
+    assert!(
+        scratch
+            .fails(&["rm", "--force", "damaged"])
+            .contains("there is none")
+    );
+}
+
+// ---------------------------------------------------------------------- Python
+
+/// Against a command and a Python module that do not understand each other.
+#[test]
+fn python_and_the_command_read_each_other() {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../python-ctypes");
+    let test = std::env::current_exe().expect("this test is a file");
+    let library = test.parent().expect("in a folder").join("librobot_ipc.so");
+    let has_python = Command::new("python3").arg("--version").output().is_ok();
+    if !has_python || !module.join("robot_ipc.py").exists() || !library.exists() {
+        return skipped(
+            "Python and the command",
+            "there is no python3, module or library",
+        );
+    }
+    let scratch = Scratch::new();
+    let python = |program: &str| {
+        let mut command = scratch.command(&[]);
+        let command = Command::new("python3")
+            .args(["-c", program])
+            .envs(
+                command
+                    .stdin(Stdio::null())
+                    .get_envs()
+                    .filter_map(|(key, value)| Some((key, value?))),
+            )
+            .env("PYTHONPATH", &module)
+            .env("ROBOT_IPC_LIBRARY", &library)
+            .output()
+            .expect("python3");
+        assert!(command.status.success(), "{command:?}");
+        text(&command)
+    };
+    python(
+        "from robot_ipc import HostVariable; HostVariable('v').data = {'b': (1, 2.5), 'a': {3}}",
+    );
+    let shown = scratch.prints(&["get", "v"]);
+    assert_eq!(shown, "{'b': (1, 2.5), 'a': {3}}\n");
+    scratch.prints(&[
+        "set",
+        "v",
+        r#"{"z": [true, null, "é", 100000000000], "a": -1.5}"#,
+    ]);
+    let read = python("from robot_ipc import HostVariable; print(ascii(HostVariable('v').data))");
+    assert_eq!(
+        read,
+        "{'z': [True, None, '\\xe9', 100000000000], 'a': -1.5}\n"
+    );
+}

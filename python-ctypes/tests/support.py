@@ -1,0 +1,124 @@
+"""What the tests share: a namespace of their own, and child processes.
+
+A test file takes `setUpModule` and `tearDownModule` from here.
+"""
+
+import glob
+import os
+import subprocess
+import sys
+import time
+import unittest
+import warnings
+
+TESTS = os.path.dirname(os.path.realpath(__file__))
+FOLDER = os.path.dirname(TESTS)
+MODULE_FILE = os.path.join(FOLDER, "robot_ipc.py")
+sys.path.insert(0, FOLDER)
+
+import robot_ipc  # noqa: E402  (its folder had to be made known first)
+
+# Whole library paths only: children that a test starts elsewhere have to find it too.
+LIBRARY = os.path.realpath(robot_ipc._library._name)
+
+# A bound on hangs, not a measure.
+PATIENCE = 30.0
+
+_numbers = iter(range(10**9))
+_old_environment = {}
+_CHANGED = ("ROBOT_IPC_NAMESPACE", "ROBOT_IPC_DIR", "ROBOT_IPC_MODE", "ROBOT_IPC_GROUP")
+
+
+def setUpModule():
+    warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads, on purpose
+    for name in _CHANGED:
+        _old_environment[name] = os.environ.pop(name, None)
+    os.environ["ROBOT_IPC_NAMESPACE"] = "python-{}-{}".format(os.getpid(), next(_numbers))
+
+
+def tearDownModule():
+    for path in glob.glob(file_of("*")):
+        os.unlink(path)
+    for name, value in _old_environment.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
+def file_of(name):
+    """The file of the variable `name`, as `ls /dev/shm` shows it."""
+    return "/dev/shm/robot-ipc.{}.variable.{}".format(os.environ["ROBOT_IPC_NAMESPACE"], name)
+
+
+def new_name(start="variable"):
+    """A name that no other test uses."""
+    return "{}-{}".format(start, next(_numbers))
+
+
+def environment(**changes):
+    """This process's environment, for a child that shall import this very module and load
+    this very library. None takes a variable away."""
+    new = dict(os.environ, PYTHONPATH=FOLDER, ROBOT_IPC_LIBRARY=LIBRARY)
+    new.update({name: value for name, value in changes.items() if value is not None})
+    for name in [name for name, value in changes.items() if value is None]:
+        new.pop(name, None)
+    return new
+
+
+def start(code, *arguments, **options):
+    """A Python process that runs `code`; ends with the test at the latest."""
+    options.setdefault("env", environment())
+    options.setdefault("stdout", subprocess.PIPE)
+    options.setdefault("stderr", subprocess.PIPE)
+    command = [sys.executable, "-c", code] + [str(argument) for argument in arguments]
+    return subprocess.Popen(command, universal_newlines=True, **options)
+
+
+def run(code, *arguments, **options):
+    """What `code` prints, which has to end well and without a word on stderr."""
+    with start(code, *arguments, **options) as process:
+        try:
+            output, errors = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    if process.returncode != 0 or errors:
+        raise AssertionError("ended with {}: {}{}".format(process.returncode, output, errors))
+    return output
+
+
+def eventually(condition, what):
+    """Waits until `condition()` holds."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError("after {} s: not yet: {}".format(PATIENCE, what))
+        time.sleep(0.002)
+
+
+class TestCase(unittest.TestCase):
+    """A test case whose processes and handles end with it."""
+
+    def open(self, name=None, *arguments, **options):
+        """A handle on a variable, a new one unless named."""
+        handle = robot_ipc.HostVariable(name or new_name(), *arguments, **options)
+        self.addCleanup(handle.close)
+        return handle
+
+    def start(self, code, *arguments, **options):
+        process = start(code, *arguments, **options)
+
+        def end():
+            process.kill()
+            process.communicate()
+
+        self.addCleanup(end)
+        return process
+
+    def assertRaisesWith(self, kind, parts, call, *arguments, **options):
+        """`call` raises exactly `kind`, and its text has each of `parts` in it."""
+        with self.assertRaises(kind) as caught:
+            call(*arguments, **options)
+        self.assertIs(type(caught.exception), kind)
+        for part in parts:
+            self.assertIn(str(part), str(caught.exception))
+        return caught.exception

@@ -1,0 +1,165 @@
+"""Structs that lie in memory as C sees them."""
+
+import ctypes
+import math
+import struct
+import unittest
+
+import robot_ipc
+from robot_ipc import HostVariable
+from support import TestCase, new_name, run, setUpModule, tearDownModule  # noqa: F401
+
+
+class Pose(ctypes.Structure):
+    _fields_ = [("x", ctypes.c_double), ("y", ctypes.c_double), ("valid", ctypes.c_bool)]
+
+
+class Joint(ctypes.Structure):
+    _fields_ = [("id", ctypes.c_uint8), ("angle", ctypes.c_float), ("limits", ctypes.c_int16 * 2)]
+
+
+class Arm(ctypes.Structure):
+    _fields_ = [
+        ("tag", ctypes.c_char * 3),
+        ("joints", Joint * 3),
+        ("matrix", (ctypes.c_double * 3) * 2),
+        ("flags", ctypes.c_uint32, 3),
+        ("mode", ctypes.c_uint32, 5),
+        ("pose", Pose),
+    ]
+
+
+class Network(ctypes.BigEndianStructure):
+    _pack_ = 1
+    _layout_ = "ms"
+    _fields_ = [("port", ctypes.c_uint16), ("address", ctypes.c_uint32)]
+
+
+class Either(ctypes.Union):
+    _fields_ = [("word", ctypes.c_uint32), ("bytes", ctypes.c_uint8 * 4)]
+
+
+class Tagged(ctypes.Structure):
+    _anonymous_ = ("either",)
+    _fields_ = [("kind", ctypes.c_uint8), ("either", Either)]
+
+
+class Stamped(Pose):
+    _fields_ = [("time", ctypes.c_int64)]
+
+
+class DataFormat(TestCase):
+    def test_the_size_is_that_of_the_struct(self):
+        """Against a variable that a C program of the same struct cannot open."""
+        for data_format in (Pose, Joint, Arm, Network, Tagged, Stamped):
+            variable = self.open(data_format=data_format)
+            self.assertEqual(variable.max_size, ctypes.sizeof(data_format))
+            with self.assertRaises(robot_ipc.SizeMismatch):
+                self.open(variable.name)
+        self.assertEqual(self.open(max_size=100, data_format=Pose).max_size, 100)
+        self.assertEqual(self.open(variable.name, None, data_format=Stamped).max_size, 32)
+
+    def test_every_byte_is_where_c_has_it(self):
+        """Against a layout of Python's own: padding, nesting, arrays, bit fields, order."""
+        arm = Arm(tag=b"abc", flags=5, mode=17, pose=Pose(math.nan, -0.0, True))
+        arm.joints[2] = Joint(7, 1.5, (-3, 4))
+        arm.matrix[1][2] = math.inf
+        for value in (arm, Network(80, 0x7F000001), Tagged(1, Either(word=9)), Stamped(1, 2, 0, 9)):
+            variable = self.open(data_format=type(value))
+            variable.data = value
+            read = variable.data
+            self.assertIs(type(read), type(value))
+            self.assertEqual(bytes(read), bytes(value))
+        code = """import sys, struct, ctypes, robot_ipc
+class Bytes(ctypes.Structure): _fields_ = [("bytes", ctypes.c_uint8 * 24)]
+print(struct.unpack("dd?7x", robot_ipc.HostVariable(sys.argv[1], data_format=Bytes).data))"""
+        variable = self.open(data_format=Pose)
+        variable.data = Pose(1.5, math.nan, True)
+        self.assertEqual(struct.calcsize("dd?7x"), ctypes.sizeof(Pose))
+        self.assertEqual(run(code, variable.name), "(1.5, nan, True)\n")
+
+    def test_what_is_read_is_a_copy(self):
+        """Against a value that changes while it is being used."""
+        variable = self.open(data_format=Pose)
+        first = Pose(1, 2, True)
+        variable.data = first
+        first.x = 5
+        read = variable.data
+        variable.data = Pose(3, 4, False)
+        variable.data
+        self.assertEqual((read.x, read.y, read.valid), (1, 2, True))
+
+    def test_all_of_the_interface(self):
+        """Against a method that pickles in spite of the format."""
+        variable = self.open(data_format=Pose)
+        self.assertIsNone(variable.read(default=None))
+        self.assertEqual(variable.write(Pose(1, 2, True)), 1)
+
+        def move(pose):
+            pose.x += 1
+            return pose
+
+        self.assertEqual(variable.update(move).x, 2)
+        self.assertEqual(variable.sample().value.x, 2)
+        self.assertEqual(variable.wait(1, since=1).x, 2)
+
+    def test_other_values_are_refused(self):
+        """Against bytes of another meaning under the same name."""
+        variable = self.open(data_format=Pose)
+        variable.data = Pose(1, 2, True)
+        variable.data = Stamped(3, 4, True, 5)  # is a Pose, and written as one
+        self.assertEqual(variable.data.x, 3)
+        for value in (None, b"x" * 24, Joint(), {"x": 1}, Pose):
+            self.assertRaisesWith(TypeError, ["Pose"], variable.write, value)
+        self.assertRaises(TypeError, variable.update, lambda pose: None)
+        self.assertEqual(variable.version, 2)
+
+    def test_a_value_of_another_size_names_both(self):
+        """Against a struct completed with the bytes of an older value."""
+        name = new_name()
+        short = self.open(name, 64, data_format=Joint)
+        long = self.open(name, 64, data_format=Pose)
+        for writer, reader, sizes in ((short, long, (12, 24)), (long, short, (24, 12))):
+            writer.data = Joint() if writer is short else Pose()
+            parts = (name,) + sizes
+            self.assertRaisesWith(robot_ipc.SizeMismatch, parts, lambda: reader.data)
+        with self.assertRaises(robot_ipc.SizeMismatch):
+            self.open(name, None, data_format=type("L", (Pose,), {"_fields_": [("z", Arm)]}))
+        error = [12, "Pose", 24]
+        with self.assertRaises(robot_ipc.SizeMismatch) as caught:
+            self.open(new_name(), 12, data_format=Pose)
+        for part in error:
+            self.assertIn(str(part), str(caught.exception))
+
+    def test_formats_that_cannot_be_shared(self):
+        """Against following an address of another process, which crashes."""
+
+        def struct_of(kind):
+            return type("Format", (ctypes.Structure,), {"_fields_": [("field", kind)]})
+
+        for kind in (
+            ctypes.c_char_p,
+            ctypes.c_wchar_p,
+            ctypes.c_void_p,
+            ctypes.py_object,
+            ctypes.POINTER(ctypes.c_int),
+            ctypes.CFUNCTYPE(None),
+            ctypes.c_char_p * 2,
+            struct_of(ctypes.c_void_p),
+        ):
+            self.assertRaisesWith(
+                TypeError, ["Format.field", "pointer"],
+                HostVariable, new_name(), data_format=struct_of(kind),
+            )
+        inherited = type("Derived", (struct_of(ctypes.c_char_p),), {})
+        self.assertRaises(TypeError, HostVariable, new_name(), data_format=inherited)
+        for no_format in (int, ctypes.c_int, Pose(), "Pose", Either):
+            self.assertRaisesWith(
+                TypeError, ["data_format"], HostVariable, new_name(), data_format=no_format
+            )
+        empty = type("Empty", (ctypes.Structure,), {"_fields_": []})
+        self.assertRaises(robot_ipc.BadOption, HostVariable, new_name(), data_format=empty)
+
+
+if __name__ == "__main__":
+    unittest.main()
