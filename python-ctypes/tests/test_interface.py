@@ -1,5 +1,6 @@
 """What the module offers, and that it is all documented; the examples."""
 
+import builtins
 import ctypes
 import inspect
 import os
@@ -88,7 +89,7 @@ class Interface(TestCase):
         for name, base in tree:
             expected = [robot_ipc.RobotIpcError]
             if base:
-                expected.append(getattr(__builtins__, base, None) or __import__("builtins").__dict__[base])
+                expected.append(getattr(builtins, base))
             self.assertEqual(list(getattr(robot_ipc, name).__bases__), expected)
 
     def test_every_status_of_the_library_has_its_exception(self):

@@ -186,7 +186,7 @@ class Library(TestCase):
         """Against a crash or a bare error on a damaged or foreign file."""
         folder = self.copy("project", "robot_ipc.py")
         with open(self.path("project", "librobot_ipc.so"), "w") as file:
-            file.write("rubbish")
+            file.write("rubbish" * 1000)
         parts = ["LibraryNotFound", "librobot_ipc.so (beside this file): ", "ELF"]
         self.assertRefuses(parts, folder)
         import _ctypes

@@ -24,7 +24,8 @@ class Sizes(TestCase):
                 variable = self.open(max_size=size)
                 variable.data = exact
                 self.assertEqual(variable.data, exact)
-                self.assertRaises(robot_ipc.TooLarge, variable.write, exact + b"x")
+                if len(pickle.dumps(exact + b"x", 5)) > size:  # frames can make it shorter
+                    self.assertRaises(robot_ipc.TooLarge, variable.write, exact + b"x")
                 self.assertEqual(variable.sample()[:2], (exact, 1))
                 variable.data = None
                 self.assertIsNone(variable.data)

@@ -5,9 +5,7 @@ import multiprocessing
 import os
 import pickle
 import signal
-import subprocess
 import sys
-import time
 import unittest
 
 import robot_ipc
@@ -19,7 +17,6 @@ from support import (  # noqa: F401
     new_name,
     run,
     setUpModule,
-    start,
     tearDownModule,
 )
 
@@ -64,10 +61,6 @@ class Multiprocessing(TestCase):
     def test_forkserver(self):
         """Against a handle that cannot be sent."""
         self.check("forkserver")
-        # The server is started once, with the namespace of its time.
-        multiprocessing.forkserver._forkserver._stop() if hasattr(
-            multiprocessing.forkserver._forkserver, "_stop"
-        ) else None
 
 
 class Pickling(TestCase):

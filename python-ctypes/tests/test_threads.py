@@ -9,7 +9,7 @@ import unittest
 
 import robot_ipc
 from robot_ipc import HostVariable
-from support import TestCase, new_name, run, setUpModule, tearDownModule  # noqa: F401
+from support import TestCase, setUpModule, tearDownModule  # noqa: F401
 
 NESTED = []
 

@@ -12,7 +12,6 @@ from support import (  # noqa: F401
     PATIENCE,
     TestCase,
     eventually,
-    file_of,
     new_name,
     setUpModule,
     tearDownModule,

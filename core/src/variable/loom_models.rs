@@ -18,7 +18,11 @@
 
 extern crate std;
 
+use super::word::{Stamp, version_halves};
 use super::*;
+use crate::environment::{Environment, Step};
+use crate::participant::Participant;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::weakened;
 use core::cell::Cell;
 use loom::cell::UnsafeCell;
