@@ -95,7 +95,6 @@ import math
 import operator
 import os
 import pickle
-import sys
 import sysconfig
 import time
 from typing import (

@@ -1,15 +1,16 @@
 //! Many writers and readers at once, in several processes.
 
 use robot_ipc::Reason;
-use robot_ipc::codec::{DecodeError, Encoding, Postcard, Raw};
+use robot_ipc::codec::{Codec, DecodeError, EncodeError, Encoding, Postcard, Raw, Sink};
 use support::process::Partner;
 use support::{Scratch, open, pattern, scale};
 
 const CHILD: &str = env!("CARGO_BIN_EXE_child");
 
 fn start(scratch: &Scratch, arguments: &[&str], count: usize) -> Vec<Partner> {
-    let mut partners: Vec<Partner> =
-        (0..count).map(|_| Partner::start(scratch, CHILD, arguments)).collect();
+    let mut partners: Vec<Partner> = (0..count)
+        .map(|_| Partner::start(scratch, CHILD, arguments))
+        .collect();
     for partner in &mut partners {
         partner.expect("ready");
     }
@@ -28,7 +29,10 @@ fn sixteen_writers_and_eight_readers_lose_and_tear_nothing() {
     for writer in &mut writers {
         writer.say("go");
     }
-    let written: Vec<u64> = writers.iter_mut().map(|writer| writer.number("written")).collect();
+    let written: Vec<u64> = writers
+        .iter_mut()
+        .map(|writer| writer.number("written"))
+        .collect();
     for writer in &mut writers {
         writer.finish();
     }
@@ -40,8 +44,14 @@ fn sixteen_writers_and_eight_readers_lose_and_tear_nothing() {
         reader.finish();
     }
     println!("written {written:?} times");
-    assert!(written.iter().all(|count| *count > 0), "somebody starved: {written:?}");
-    assert_eq!(variable.version().ok(), Some(written.iter().sum::<u64>() + 1));
+    assert!(
+        written.iter().all(|count| *count > 0),
+        "somebody starved: {written:?}"
+    );
+    assert_eq!(
+        variable.version().ok(),
+        Some(written.iter().sum::<u64>() + 1)
+    );
     assert_eq!(robot_ipc::testing::taken_slots(&variable), 0);
 }
 
@@ -50,10 +60,6 @@ fn sixteen_writers_and_eight_readers_lose_and_tear_nothing() {
 fn no_update_is_lost() {
     let scratch = Scratch::new();
     let times = 2000 * scale("ROBOT_IPC_TEST_SECONDS", 5);
-    let counter = scratch.options().max_size(8).open("counter").expect("new");
-    counter.write(&0u64.to_ne_bytes()).expect("a first value");
-    // The children open with the default size: that is another variable's.
-    counter.remove(std::time::Duration::from_secs(5)).expect("ours");
     let counter = open(&scratch, "counter");
     let mut processes = start(&scratch, &["count-up", "counter", &times.to_string()], 4);
     for process in &mut processes {
@@ -63,7 +69,10 @@ fn no_update_is_lost() {
         process.finish();
     }
     let (bytes, sample) = counter.sample().expect("a number");
-    assert_eq!(u64::from_ne_bytes(bytes.try_into().expect("8 bytes")), 4 * times);
+    assert_eq!(
+        u64::from_ne_bytes(bytes.try_into().expect("8 bytes")),
+        4 * times
+    );
     assert_eq!(sample.version, 4 * times);
 }
 
@@ -73,9 +82,15 @@ fn a_value_of_another_type_is_an_error() {
     let scratch = Scratch::new();
     let options = scratch.options().max_size(64);
     let raw = options.open_typed::<Raw<[u32; 4]>>("typed").expect("new");
-    let other_raw = options.open_typed::<Raw<[u32; 5]>>("typed").expect("the same");
-    let postcard = options.open_typed::<Postcard<(u8, bool)>>("typed").expect("the same");
-    let other_postcard = options.open_typed::<Postcard<(u8, char)>>("typed").expect("the same");
+    let other_raw = options
+        .open_typed::<Raw<[u32; 5]>>("typed")
+        .expect("the same");
+    let postcard = options
+        .open_typed::<Postcard<(u8, bool)>>("typed")
+        .expect("the same");
+    let other_postcard = options
+        .open_typed::<Postcard<(u8, char)>>("typed")
+        .expect("the same");
     let reason = |error: robot_ipc::Error| error.reason().clone();
 
     assert_eq!(raw.read().map_err(reason), Err(Reason::NeverWritten));
@@ -83,31 +98,89 @@ fn a_value_of_another_type_is_an_error() {
     assert_eq!(raw.read().expect("a value"), [1, 2, 3, 4]);
     assert_eq!(
         other_raw.read().map_err(reason),
-        Err(Reason::Decode(DecodeError::WrongSize { found: 16, expected: 20 }))
+        Err(Reason::Decode(DecodeError::WrongSize {
+            found: 16,
+            expected: 20
+        }))
     );
     let wrong = |found, expected| Reason::Decode(DecodeError::WrongEncoding { found, expected });
-    assert_eq!(postcard.read().map_err(reason), Err(wrong(Encoding::RAW, Encoding::POSTCARD)));
+    assert_eq!(
+        postcard.read().map_err(reason),
+        Err(wrong(Encoding::RAW, Encoding::POSTCARD))
+    );
     // What cannot be read cannot be updated; the old value stays.
     assert!(postcard.update(|_| (0, false)).is_err());
     assert_eq!(raw.read().expect("a value"), [1, 2, 3, 4]);
 
     postcard.write(&(7, true)).expect("a slot");
     assert_eq!(postcard.read().expect("a value"), (7, true));
-    assert_eq!(raw.read().map_err(reason), Err(wrong(Encoding::POSTCARD, Encoding::RAW)));
+    assert_eq!(
+        raw.read().map_err(reason),
+        Err(wrong(Encoding::POSTCARD, Encoding::RAW))
+    );
     assert!(matches!(
         other_postcard.read().map_err(reason),
         Err(Reason::Decode(DecodeError::Malformed))
     ));
-    raw.variable().write_encoded(b"pickled", Encoding::PICKLE).expect("a slot");
-    assert_eq!(postcard.read().map_err(reason), Err(wrong(Encoding::PICKLE, Encoding::POSTCARD)));
-    assert_eq!(raw.read().map_err(reason), Err(wrong(Encoding::PICKLE, Encoding::RAW)));
+    raw.variable()
+        .write_encoded(b"pickled", Encoding::PICKLE)
+        .expect("a slot");
+    assert_eq!(
+        postcard.read().map_err(reason),
+        Err(wrong(Encoding::PICKLE, Encoding::POSTCARD))
+    );
+    assert_eq!(
+        raw.read().map_err(reason),
+        Err(wrong(Encoding::PICKLE, Encoding::RAW))
+    );
 
-    let long = options.open_typed::<Postcard<String>>("typed").expect("the same");
+    let long = options
+        .open_typed::<Postcard<String>>("typed")
+        .expect("the same");
     let before = long.variable().version().expect("a version");
-    let refused = long.write(&"x".repeat(64)).expect_err("63 bytes and their number fit");
-    assert!(matches!(refused.reason(), Reason::TooLarge { max_size: 64, .. }), "{refused}");
+    let refused = long
+        .write(&"x".repeat(64))
+        .expect_err("63 bytes and their number fit");
+    assert!(
+        matches!(refused.reason(), Reason::TooLarge { max_size: 64, .. }),
+        "{refused}"
+    );
     assert_eq!(long.variable().version().ok(), Some(before));
     long.write(&"x".repeat(63)).expect("just");
     assert_eq!(long.read().expect("a value").len(), 63);
     assert_eq!(robot_ipc::testing::taken_slots(long.variable()), 0);
+}
+
+/// A codec whose values cannot be encoded: that is a fault of theirs.
+#[derive(Debug)]
+struct Faulty;
+
+impl Codec for Faulty {
+    type Value = ();
+    const ENCODING: Encoding = Encoding::RAW;
+
+    fn encode(_value: &(), sink: &mut impl Sink) -> Result<(), EncodeError> {
+        sink.extend(b"half of it")?;
+        panic!("as some implementation of Serialize might")
+    }
+
+    fn decode(_bytes: &[u8]) -> Result<(), DecodeError> {
+        Ok(())
+    }
+}
+
+/// Against a slot that stays taken after a value's own code has panicked.
+#[test]
+fn a_panic_while_a_value_is_encoded_costs_no_slot() {
+    let scratch = Scratch::new();
+    let faulty = scratch
+        .options()
+        .max_size(64)
+        .open_typed::<Faulty>("faulty")
+        .expect("new");
+    faulty.variable().write(b"value").expect("a slot");
+    let write = std::panic::AssertUnwindSafe(|| faulty.write(&()).map(drop));
+    assert!(std::panic::catch_unwind(write).is_err());
+    assert_eq!(robot_ipc::testing::taken_slots(faulty.variable()), 0);
+    assert_eq!(faulty.variable().sample().expect("the old one").0, b"value");
 }

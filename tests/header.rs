@@ -13,18 +13,20 @@ const NOTE: &str = "\
 
 fn generated() -> String {
     let folder = workspace().join("platform-linux/src");
-    let mut config = cbindgen::Config::default();
-    config.language = cbindgen::Language::C;
-    config.header = Some(NOTE.to_owned());
-    config.include_guard = Some("RIPC_H".to_owned());
-    config.cpp_compat = true;
-    config.documentation_style = cbindgen::DocumentationStyle::C99;
-    config.usize_is_size_t = true;
-    config.style = cbindgen::Style::Both;
-    config.no_includes = true;
-    config.sys_includes = vec!["stddef.h".to_owned(), "stdint.h".to_owned()];
-    config.line_length = 90;
-    config.sort_by = cbindgen::SortKey::None;
+    let config = cbindgen::Config {
+        language: cbindgen::Language::C,
+        header: Some(NOTE.to_owned()),
+        include_guard: Some("RIPC_H".to_owned()),
+        cpp_compat: true,
+        documentation_style: cbindgen::DocumentationStyle::C99,
+        usize_is_size_t: true,
+        style: cbindgen::Style::Both,
+        no_includes: true,
+        sys_includes: vec!["stddef.h".to_owned(), "stdint.h".to_owned()],
+        line_length: 90,
+        sort_by: cbindgen::SortKey::None,
+        ..cbindgen::Config::default()
+    };
     let bindings = cbindgen::Builder::new()
         .with_config(config)
         .with_src(folder.join("ffi.rs"))

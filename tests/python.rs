@@ -22,7 +22,10 @@ impl Python {
         let output = Command::new(program).args(["-c", code]).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         let minor = text.trim().strip_prefix("3 ")?.parse().ok()?;
-        Some(Python { program: program.to_owned(), minor })
+        Some(Python {
+            program: program.to_owned(),
+            minor,
+        })
     }
 
     /// The one that programs are started with.
@@ -32,14 +35,22 @@ impl Python {
 
     /// One of each version but `except`, as far as there are any.
     fn others(except: u32) -> Vec<Python> {
-        let mut programs: Vec<PathBuf> =
-            MINORS.map(|minor| PathBuf::from(format!("python3.{minor}"))).collect();
+        let mut programs: Vec<PathBuf> = MINORS
+            .map(|minor| PathBuf::from(format!("python3.{minor}")))
+            .collect();
         let home = std::env::var_os("HOME").unwrap_or_default();
         let versions = std::fs::read_dir(Path::new(&home).join(".pyenv/versions"));
-        programs.extend(versions.into_iter().flatten().flatten().map(|entry| entry.path().join("bin/python3")));
+        programs.extend(
+            versions
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.path().join("bin/python3")),
+        );
         let mut found: Vec<Python> = Vec::new();
         for python in programs.iter().filter_map(|program| Python::probe(program)) {
-            let known = python.minor == except || found.iter().any(|other| other.minor == python.minor);
+            let known =
+                python.minor == except || found.iter().any(|other| other.minor == python.minor);
             if !known && python.minor >= *MINORS.start() {
                 found.push(python);
             }
@@ -63,7 +74,11 @@ impl Python {
 
 /// Both of its streams, as people read them.
 fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 /// Says loudly which of the tests in a verbose report of unittest were skipped.
@@ -78,14 +93,31 @@ fn report_skipped(report: &str) {
 #[test]
 fn the_tests_of_the_python_module_pass() {
     let Some(python) = Python::default().filter(|python| python.minor >= *MINORS.start()) else {
-        return skipped("the Python module", "there is no python3 of version 3.8 or newer");
+        return skipped(
+            "the Python module",
+            "there is no python3 of version 3.8 or newer",
+        );
     };
-    let arguments = ["-m", "unittest", "discover", "-s", "python-ctypes/tests", "-v"];
-    let output = python.command().args(arguments).output().expect("it ran a moment ago");
+    let arguments = [
+        "-m",
+        "unittest",
+        "discover",
+        "-s",
+        "python-ctypes/tests",
+        "-v",
+    ];
+    let output = python
+        .command()
+        .args(arguments)
+        .output()
+        .expect("it ran a moment ago");
     let report = text(&output);
     assert!(output.status.success(), "{python:?}:\n{report}");
     // Against a folder in which no tests are found.
-    assert!(report.contains("\nRan ") && !report.contains("\nRan 0 tests"), "{report}");
+    assert!(
+        report.contains("\nRan ") && !report.contains("\nRan 0 tests"),
+        "{report}"
+    );
     report_skipped(&report);
 }
 
@@ -116,13 +148,23 @@ print("whole")
     };
     let others = Python::others(first.minor);
     for python in &others {
-        let output = python.command().args(["-c", ROUND_TRIP]).output().expect("it ran a moment ago");
+        let output = python
+            .command()
+            .args(["-c", ROUND_TRIP])
+            .output()
+            .expect("it ran a moment ago");
         let report = text(&output);
-        assert!(output.status.success() && report == "whole\n", "{python:?}:\n{report}");
+        assert!(
+            output.status.success() && report == "whole\n",
+            "{python:?}:\n{report}"
+        );
     }
     for minor in MINORS {
         if minor != first.minor && others.iter().all(|python| python.minor != minor) {
-            skipped(&format!("the module with Python 3.{minor}"), "it is not installed here");
+            skipped(
+                &format!("the module with Python 3.{minor}"),
+                "it is not installed here",
+            );
         }
     }
 }

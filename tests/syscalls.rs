@@ -1,4 +1,4 @@
-//! What reading and writing ask of the kernel: nothing.
+//! What a variable in use asks of the kernel, and keeps of it: nothing.
 
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -16,7 +16,9 @@ type Calls = [BTreeMap<String, u64>; 4];
 
 fn strace_works() -> bool {
     let mut strace = Command::new("strace");
-    let quiet = strace.args(["-o", "/dev/null", "true"]).stderr(Stdio::null());
+    let quiet = strace
+        .args(["-o", "/dev/null", "true"])
+        .stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
 }
 
@@ -26,9 +28,14 @@ fn calls(trace: &Path) -> Calls {
     let mut section = None;
     for line in text.lines() {
         // "PID call(arguments) = result"
-        let call = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
+        let call = line
+            .trim_start_matches(|c: char| c.is_ascii_digit())
+            .trim_start();
         if let Some((_, mark)) = call.split_once("/robot-ipc-mark-") {
-            section = mark.split('"').next().and_then(|number| number.parse::<usize>().ok());
+            section = mark
+                .split('"')
+                .next()
+                .and_then(|number| number.parse::<usize>().ok());
         } else if let Some(calls) = section.and_then(|section| calls.get_mut(section)) {
             let name = call.split('(').next().unwrap_or(call);
             *calls.entry(name.to_owned()).or_default() += 1;
@@ -57,7 +64,11 @@ fn trace(scratch: &Scratch, meanwhile: impl FnOnce()) -> Calls {
 
 /// Only what debug builds do to put off SIGINT: twice per operation.
 fn check_quiet(what: &str, calls: &BTreeMap<String, u64>, operations: u64) {
-    let expected = if cfg!(debug_assertions) { 2 * operations } else { 0 };
+    let expected = if cfg!(debug_assertions) {
+        2 * operations
+    } else {
+        0
+    };
     let masks = calls.get("rt_sigprocmask").copied().unwrap_or(0);
     assert_eq!(masks, expected, "of {what}: {calls:?}");
     assert_eq!(calls.len(), usize::from(expected > 0), "{what}: {calls:?}");
@@ -65,7 +76,10 @@ fn check_quiet(what: &str, calls: &BTreeMap<String, u64>, operations: u64) {
 
 fn check_all(calls: &Calls) {
     if !calls[3].is_empty() {
-        return skipped("that operations make no system call", "here the clock itself makes one");
+        return skipped(
+            "that operations make no system call",
+            "here the clock itself makes one",
+        );
     }
     check_quiet("writes", &calls[1], COUNT);
     check_quiet("reads", &calls[2], COUNT);
@@ -75,7 +89,10 @@ fn check_all(calls: &Calls) {
 #[test]
 fn reads_and_writes_make_no_system_call() {
     if !strace_works() {
-        return skipped("system calls of reads and writes", "there is no strace that works");
+        return skipped(
+            "system calls of reads and writes",
+            "there is no strace that works",
+        );
     }
     let scratch = Scratch::new();
     let calls = trace(&scratch, || {});
@@ -89,7 +106,10 @@ fn reads_and_writes_make_no_system_call() {
 #[test]
 fn killed_waiters_cost_one_wake_at_most() {
     if !strace_works() {
-        return skipped("system calls after a waiter's death", "there is no strace that works");
+        return skipped(
+            "system calls after a waiter's death",
+            "there is no strace that works",
+        );
     }
     let scratch = Scratch::new();
     let variable = open(&scratch, "quiet");
@@ -106,7 +126,11 @@ fn killed_waiters_cost_one_wake_at_most() {
             waiter.signal(Signal::KILL);
             assert_eq!(waiter.state(), State::Killed);
         }
-        assert_ne!(file.latest() & WAITING_BIT, 0, "they have left nothing: nothing is tested");
+        assert_ne!(
+            file.latest() & WAITING_BIT,
+            0,
+            "they have left nothing: nothing is tested"
+        );
     });
     let mut first = calls[0].clone();
     assert_eq!(first.remove("futex"), Some(1), "{:?}", calls[0]);
@@ -114,4 +138,22 @@ fn killed_waiters_cost_one_wake_at_most() {
         check_quiet("the first write", &first, 1);
     }
     check_all(&calls);
+}
+
+/// Against descriptors that programs close, or run out of.
+#[test]
+fn an_open_variable_keeps_no_descriptor() {
+    let scratch = Scratch::new();
+    let what = ["hold", "v", "write", "borrow", "loan"];
+    let mut holder = Partner::start(&scratch, CHILD, &what);
+    holder.expect("holding");
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", holder.pid())).expect("it lives");
+    let targets = descriptors
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    let kept: Vec<_> = targets
+        .filter(|path| path.starts_with("/dev/shm"))
+        .collect();
+    assert!(kept.is_empty(), "{kept:?}");
+    holder.finish();
 }

@@ -253,20 +253,34 @@ fn write_about(f: &mut fmt::Formatter<'_>, subject: &Subject, reason: &Reason) -
         Reason::SizeMismatch { .. } | Reason::SlotsMismatch { .. } => write!(
             f,
             "; ask for the same, or stop its users and remove it with: robot-ipc rm {}",
-            subject.name()
+            Quoted(subject.name())
         ),
         Reason::Header(_) | Reason::NotAFile { .. } => {
             write!(
                 f,
                 " ({}); if it is not needed: robot-ipc rm --force {}",
                 subject.path().display(),
-                subject.name()
+                Quoted(subject.name())
             )
         }
         Reason::ForeignOwner { .. } | Reason::NoSpace { .. } | Reason::PermissionDenied { .. } => {
             write!(f, " ({})", subject.path().display())
         }
         _ => Ok(()),
+    }
+}
+
+/// A name as a shell takes it; control characters are only shown.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |letter: char| letter.is_alphanumeric() || "._-+:@".contains(letter);
+        if self.0.chars().all(plain) {
+            f.write_str(self.0)
+        } else {
+            write!(f, "'{}'", self.0.escape_debug())
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Looking at what Python pickled.
 //!
-//! [`text`] shows a pickle as Python would print it, without running anything:
+//! [`text()`] shows a pickle as Python would print it, without running anything:
 //! instances of classes are shown as what they are made from, and by name.
 //!
 //! A pickle is a program for a machine with a stack. Its bytes may come from
@@ -60,7 +60,7 @@ pub fn text(bytes: &[u8]) -> Result<String, PickleError> {
 /// recurses once per level and copies shared parts can have it.
 ///
 /// # Errors
-/// As [`text`], except that numbers and strings are not looked into.
+/// As [`text()`], except that numbers and strings are not looked into.
 pub fn check(bytes: &[u8]) -> Result<(), PickleError> {
     text::measure(&Graph::of(bytes)?)
 }

@@ -184,7 +184,11 @@ impl Segment {
                 Found::Gone
             });
         }
-        if !segment.is_writable() || !shm::may_remove(subject.path(), &stat) {
+        if !segment.is_writable() {
+            // Only a name is left of it, and this handle changes nothing.
+            return Err(Reason::NotFound);
+        }
+        if !shm::may_remove(subject.path(), &stat) {
             return Err(Reason::RetiredByOwner { uid: stat.st_uid });
         }
         segment.remove_name(&file)?;

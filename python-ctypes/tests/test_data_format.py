@@ -5,9 +5,9 @@ import math
 import struct
 import unittest
 
+from support import TestCase, new_name, run, setUpModule, tearDownModule  # noqa: F401
 import robot_ipc
 from robot_ipc import HostVariable
-from support import TestCase, new_name, run, setUpModule, tearDownModule  # noqa: F401
 
 
 class Pose(ctypes.Structure):

@@ -11,8 +11,6 @@ import tempfile
 import time
 import unittest
 
-import robot_ipc
-from robot_ipc import HostVariable
 from support import (  # noqa: F401
     TestCase,
     environment,
@@ -23,6 +21,8 @@ from support import (  # noqa: F401
     setUpModule,
     tearDownModule,
 )
+import robot_ipc
+from robot_ipc import HostVariable
 
 
 class FailsToUnpickle:
@@ -435,9 +435,7 @@ class TheEnd(TestCase):
             handle = self.open(variable.name, **options)
             os.unlink(file_of(variable.name))
             begin = time.monotonic()
-            error = self.assertRaisesWith(
-                robot_ipc.NameRemoved, [variable.name], handle.wait, 10
-            )
+            self.assertRaisesWith(robot_ipc.NameRemoved, [variable.name], handle.wait, 10)
             self.assertLess(time.monotonic() - begin, 3)
         fresh = self.open(variable.name)
         self.assertRaises(robot_ipc.NameRemoved, variable.unlink)

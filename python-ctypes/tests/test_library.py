@@ -7,7 +7,6 @@ import sys
 import tempfile
 import unittest
 
-import robot_ipc
 from support import (  # noqa: F401
     LIBRARY,
     MODULE_FILE,
@@ -17,6 +16,7 @@ from support import (  # noqa: F401
     setUpModule,
     tearDownModule,
 )
+import robot_ipc
 
 ROUND_TRIP = """
 import robot_ipc

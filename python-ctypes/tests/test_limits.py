@@ -7,9 +7,9 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from support import TestCase, file_of, new_name, setUpModule, tearDownModule  # noqa: F401
 import robot_ipc
 from robot_ipc import HostVariable
-from support import TestCase, file_of, new_name, setUpModule, tearDownModule  # noqa: F401
 
 
 class Sizes(TestCase):

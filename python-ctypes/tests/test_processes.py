@@ -8,8 +8,6 @@ import signal
 import sys
 import unittest
 
-import robot_ipc
-from robot_ipc import HostVariable
 from support import (  # noqa: F401
     PATIENCE,
     TestCase,
@@ -19,6 +17,8 @@ from support import (  # noqa: F401
     setUpModule,
     tearDownModule,
 )
+import robot_ipc
+from robot_ipc import HostVariable
 
 
 def count_by_name(name, times):

@@ -4,8 +4,8 @@ import ctypes
 import time
 import unittest
 
-import robot_ipc
 from support import TestCase, setUpModule, tearDownModule  # noqa: F401
+import robot_ipc
 
 
 class Sample(TestCase):

@@ -7,9 +7,9 @@ import threading
 import time
 import unittest
 
+from support import TestCase, setUpModule, tearDownModule  # noqa: F401
 import robot_ipc
 from robot_ipc import HostVariable
-from support import TestCase, setUpModule, tearDownModule  # noqa: F401
 
 NESTED = []
 

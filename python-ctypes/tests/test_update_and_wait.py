@@ -7,7 +7,6 @@ import threading
 import time
 import unittest
 
-import robot_ipc
 from support import (  # noqa: F401
     PATIENCE,
     TestCase,
@@ -16,6 +15,7 @@ from support import (  # noqa: F401
     setUpModule,
     tearDownModule,
 )
+import robot_ipc
 
 
 class Update(TestCase):

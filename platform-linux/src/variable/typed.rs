@@ -82,7 +82,13 @@ impl<C: Codec> TypedVariable<C> {
             claim: &claim,
             length: 0,
         };
+        // The value's own code may panic, which must not cost a slot.
+        let slot = claim.slot();
+        let at_unwinding = AtUnwinding(|| {
+            core.abandon(&system, me.participant, Claim::from_slot(slot));
+        });
         let encoded = C::encode(value, &mut sink);
+        core::mem::forget(at_unwinding);
         let length = sink.length;
         if let Err(error) = encoded {
             core.abandon(&system, me.participant, claim);
@@ -180,5 +186,14 @@ impl Sink for SlotSink<'_> {
             .map_err(|_| Full)?;
         self.length += bytes.len();
         Ok(())
+    }
+}
+
+/// Calls its function when it is dropped.
+struct AtUnwinding<F: Fn()>(F);
+
+impl<F: Fn()> Drop for AtUnwinding<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }

@@ -74,10 +74,10 @@ pub(crate) fn stop_in_write(arguments: &[&str]) {
             act.now();
         }
     });
-    println!(
-        "wrote {}",
-        written.unwrap_or_else(|error| panic!("{error}")).version
-    );
+    match written {
+        Ok(sample) => println!("wrote {}", sample.version),
+        Err(error) => println!("failed: {error:?}"),
+    }
 }
 
 /// `NAME WHAT...`: borrows and loans, and keeps what it got until it is killed.

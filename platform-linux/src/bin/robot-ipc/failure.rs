@@ -32,8 +32,16 @@ impl Failure {
 /// One line on standard error.
 pub(crate) fn complain(text: &str) {
     use std::io::Write as _;
-    let text = text.replace('\n', "\\n");
-    let _ = writeln!(std::io::stderr(), "robot-ipc: {text}");
+    // Names and paths are put into texts as they are, and may hold anything.
+    let mut line = String::new();
+    for character in text.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    let _ = writeln!(std::io::stderr(), "robot-ipc: {line}");
 }
 
 impl From<robot_ipc::Error> for Failure {

@@ -89,7 +89,7 @@ fn only_to_look(place: &Place) -> VariableOptions {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = arguments.place().and_then(|place| match arguments.task {
-        Task::Demo(demo) => Ok(demo::run(demo)),
+        Task::Demo(demo) => Ok(demo::run(demo, &place)),
         Task::Ls(ls) => ls.run(&place).map(|()| ExitCode::SUCCESS),
         Task::Get(get) => get.run(&place).map(|()| ExitCode::SUCCESS),
         Task::Set(set) => set.run(&place).map(|()| ExitCode::SUCCESS),

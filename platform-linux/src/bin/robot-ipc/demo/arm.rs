@@ -42,7 +42,9 @@ struct Telemetry {
 /// The sum of all words before the last one.
 fn checksum(value: &impl Pod) -> u64 {
     let words: &[u64] = bytemuck::cast_slice(bytemuck::bytes_of(value));
-    words[..words.len() - 1].iter().fold(0, |sum, word| sum.wrapping_add(*word))
+    words[..words.len() - 1]
+        .iter()
+        .fold(0, |sum, word| sum.wrapping_add(*word))
 }
 
 /// What was counted. Reads of one's own writes are not among them.
@@ -98,14 +100,22 @@ impl Arm {
     /// Latest versions of state, setpoint and telemetry: so many writes were
     /// published.
     pub(crate) fn versions(&self) -> Result<[u64; 3]> {
-        let variables = [self.state.variable(), self.setpoint.variable(), &self.telemetry];
+        let variables = [
+            self.state.variable(),
+            self.setpoint.variable(),
+            &self.telemetry,
+        ];
         let [state, setpoint, telemetry] = variables.map(HostVariable::version);
         Ok([state?, setpoint?, telemetry?])
     }
 
     /// Takes the variables off the machine.
     pub(crate) fn remove(&self) {
-        for variable in [self.state.variable(), self.setpoint.variable(), &self.telemetry] {
+        for variable in [
+            self.state.variable(),
+            self.setpoint.variable(),
+            &self.telemetry,
+        ] {
             if let Err(error) = variable.remove(Duration::from_secs(1)) {
                 eprintln!("robot-ipc: {error}");
             }
@@ -182,7 +192,10 @@ impl Arm {
         };
         let whole = telemetry.note == "whole"
             && telemetry.samples.len() == 200
-            && telemetry.samples.iter().all(|number| *number == telemetry.sequence);
+            && telemetry
+                .samples
+                .iter()
+                .all(|number| *number == telemetry.sequence);
         counts.torn += u64::from(!whole);
         counts.lost += u64::from(telemetry.sequence != sample.version || sample.version < *seen);
         *seen = sample.version;
@@ -205,8 +218,7 @@ fn step(state: &mut State, target: &[f64; JOINTS]) {
     const DAMPING: f64 = 12.0;
     let seconds = PERIOD.as_secs_f64();
     for (joint, target) in target.iter().enumerate() {
-        let force =
-            STIFFNESS * (target - state.position[joint]) - DAMPING * state.velocity[joint];
+        let force = STIFFNESS * (target - state.position[joint]) - DAMPING * state.velocity[joint];
         state.velocity[joint] += force * seconds;
         state.position[joint] += state.velocity[joint] * seconds;
     }

@@ -28,14 +28,22 @@ pub(crate) struct Python {
 impl Python {
     /// `Err` says in words why there is no Python half.
     pub(crate) fn find(place: &Place) -> Result<Python, String> {
-        match Command::new("python3").arg("--version").stdout(Stdio::null()).status() {
+        match Command::new("python3")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status()
+        {
             Ok(status) if status.success() => {}
             Ok(status) => return Err(format!("python3 does not work here ({status})")),
             Err(error) => return Err(format!("python3 cannot be started ({error})")),
         }
         let library = find("librobot_ipc.so", &library_folders())?;
         let module = find("robot_ipc.py", &module_folders())?;
-        Ok(Python { place: place.clone(), library, module })
+        Ok(Python {
+            place: place.clone(),
+            library,
+            module,
+        })
     }
 
     /// Starts the process that writes setpoints.
@@ -86,7 +94,8 @@ impl Controller {
         let output = self.child.stdout.take();
         let read = output.map_or(Ok(0), |mut output| output.read_to_string(&mut text));
         let status = self.child.wait();
-        let failed = |why: String| format!("the Python process that writes setpoints failed: {why}");
+        let failed =
+            |why: String| format!("the Python process that writes setpoints failed: {why}");
         read.map_err(|error| failed(error.to_string()))?;
         match status {
             Ok(status) if status.success() => parse(&text).ok_or_else(|| failed(text)),
@@ -113,9 +122,17 @@ fn parse(text: &str) -> Option<Report> {
 
 /// Where the library of this very build may be: `cargo run` puts it into `deps`.
 fn library_folders() -> Vec<PathBuf> {
-    let Ok(program) = std::env::current_exe() else { return Vec::new() };
-    let Some(folder) = program.parent() else { return Vec::new() };
-    vec![folder.join("deps"), folder.to_owned(), folder.join("../lib")]
+    let Ok(program) = std::env::current_exe() else {
+        return Vec::new();
+    };
+    let Some(folder) = program.parent() else {
+        return Vec::new();
+    };
+    vec![
+        folder.join("deps"),
+        folder.to_owned(),
+        folder.join("../lib"),
+    ]
 }
 
 /// Where the Python module may be: in the sources, or below an install prefix.
@@ -123,7 +140,11 @@ fn module_folders() -> Vec<PathBuf> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../python-ctypes");
     let program = std::env::current_exe().unwrap_or_default();
     let folder = program.parent().unwrap_or(Path::new("."));
-    vec![sources, folder.join("../share/robot-ipc"), folder.to_owned()]
+    vec![
+        sources,
+        folder.join("../share/robot-ipc"),
+        folder.to_owned(),
+    ]
 }
 
 fn find(file: &str, folders: &[PathBuf]) -> Result<PathBuf, String> {

@@ -32,7 +32,11 @@ impl Screen {
 
     /// How often it wants to be drawn.
     pub(crate) fn interval(&self) -> Duration {
-        if self.live { Duration::from_millis(100) } else { Duration::from_secs(1) }
+        if self.live {
+            Duration::from_millis(100)
+        } else {
+            Duration::from_secs(1)
+        }
     }
 
     /// Draws what is known now. `versions` are those of the three variables.
@@ -45,7 +49,11 @@ impl Screen {
             self.before = versions;
             self.last = Instant::now();
         }
-        let text = if self.live { self.picture(view, kills) } else { self.line(view, kills) };
+        let text = if self.live {
+            self.picture(view, kills)
+        } else {
+            self.line(view, kills)
+        };
         let mut out = std::io::stdout().lock();
         // A closed pipe ends the picture, not the demo.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
