@@ -46,10 +46,10 @@ const POLL_INTERVALS: [Duration; 2] = [Duration::from_micros(50), Duration::from
 /// user of its own.
 ///
 /// ```
-/// # let place = robot_ipc::testing::scratch_place();
 /// use robot_ipc::VariableOptions;
 ///
 /// # fn main() -> robot_ipc::Result<()> {
+/// # let place = robot_ipc::testing::scratch_place();
 /// let options = VariableOptions::new().max_size(64);
 /// # let options = options.place(place);
 /// let pose = options.open("pose")?;
@@ -565,9 +565,9 @@ impl HostVariable {
     /// `None` before the first write, and may be called several times.
     ///
     /// ```
+    /// # fn main() -> robot_ipc::Result<()> {
     /// # let place = robot_ipc::testing::scratch_place();
     /// # let options = robot_ipc::VariableOptions::new().place(place);
-    /// # fn main() -> robot_ipc::Result<()> {
     /// # let counter = options.open("counter")?;
     /// for _ in 0..3 {
     ///     counter.update(|old| vec![old.map_or(0, |bytes| bytes[0]) + 1])?;

@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 /// [`Postcard`](crate::codec::Postcard).
 ///
 /// ```
-/// # let place = robot_ipc::testing::scratch_place();
 /// use robot_ipc::VariableOptions;
 /// use robot_ipc::codec::Postcard;
 ///
 /// # fn main() -> robot_ipc::Result<()> {
+/// # let place = robot_ipc::testing::scratch_place();
 /// # let options = VariableOptions::new().place(place);
 /// let goal = options.open_typed::<Postcard<(f64, bool)>>("goal")?;
 /// goal.write(&(1.5, true))?;
