@@ -360,8 +360,8 @@ unsafe fn write(
 
 /// Copies the latest value to `buffer`, which has `capacity` bytes. A value
 /// older than `max_age_ns` is `RIPC_TOO_OLD`; negative for no limit. `sample`, if
-/// not null, gets what stands beside the value, also with `RIPC_TOO_OLD` and
-/// `RIPC_BUFFER_TOO_SMALL`.
+/// not null, gets what stands beside the value, also with `RIPC_TOO_OLD`,
+/// `RIPC_NO_AGE` and `RIPC_BUFFER_TOO_SMALL`; what fits the buffer is in it then.
 ///
 /// # Safety
 /// `variable` is open, `buffer` has `capacity` writable bytes, `sample` is null
