@@ -623,11 +623,13 @@ def _integer(value: Any, option: str) -> int:
         raise TypeError(text) from None
 
 
-def _number(value: Any, option: str, bits: int, otherwise: int) -> int:
-    """An option of so many bits; the library refuses `otherwise`, which stands for all
-    numbers that C would cut."""
+def _number(value: Any, option: str, bits: int, least: int = 0) -> int:
+    """An option of so many bits. The library judges it; but C would cut larger numbers."""
     number = _integer(value, option)
-    return number if 0 < number < 2**bits else otherwise
+    if not least <= number < 2**bits:
+        text = "{} cannot be {}: it has to be {} or more and less than {}"
+        raise BadOption(text.format(option, number, least, 2**bits))
+    return number
 
 
 def _name_bytes(name: Any, what: str) -> bytes:
@@ -947,11 +949,12 @@ class HostVariable(Generic[T]):
         if max_size is None:
             options.max_size = _ADOPT_SIZE
         else:
-            options.max_size = _number(max_size, "max_size", 32, 0)
+            options.max_size = _number(max_size, "max_size", 32)
         if slots is not None and not isinstance(slots, _NotGiven):
-            options.slots = _number(slots, "slots", 32, 1)
+            # 0 would leave it to the library.
+            options.slots = _number(slots, "slots", 32, 2)
         if mode is not None and not isinstance(mode, _NotGiven):
-            options.mode = _number(mode, "mode", 31, 0)
+            options.mode = _number(mode, "mode", 31)
         options.read_only = bool(read_only)
         if group is not None:
             options.group = _group_bytes(group)

@@ -50,6 +50,7 @@ fn names_at_and_past_their_limits() {
         Reason::BadName {
             what: "variable",
             reason,
+            ..
         } => assert_eq!(*reason, expected),
         other => panic!("{other:?}"),
     };

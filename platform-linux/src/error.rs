@@ -1,7 +1,8 @@
 //! What can go wrong, with the numbers in it.
 //!
 //! An [`Error`] says about which object it speaks and why; its text is one
-//! line that also says what to do. Making one allocates nothing.
+//! line that also says what to do. Making one allocates nothing
+//! once a handle is open.
 
 use crate::shm::Subject;
 use core::fmt;
@@ -43,6 +44,8 @@ pub enum Reason {
     BadName {
         /// Of what.
         what: &'static str,
+        /// The name, quoted; only its beginning if it is long.
+        name: String,
         /// Which rule.
         reason: NameError,
     },
@@ -51,6 +54,8 @@ pub enum Reason {
     BadOption {
         /// Which one.
         option: &'static str,
+        /// The value.
+        value: String,
         /// What is wrong with it.
         reason: &'static str,
     },
@@ -226,6 +231,27 @@ impl Error {
 }
 
 impl Reason {
+    pub(crate) fn bad_name(what: &'static str, name: &[u8], reason: NameError) -> Reason {
+        const SHOWN: usize = 40;
+        let shown = String::from_utf8_lossy(&name[..name.len().min(SHOWN)]);
+        let rest = if name.len() > SHOWN { "…" } else { "" };
+        let name = format!("'{}{rest}'", shown.escape_debug());
+        Reason::BadName { what, name, reason }
+    }
+
+    pub(crate) fn bad_option(
+        option: &'static str,
+        value: impl fmt::Display,
+        reason: &'static str,
+    ) -> Reason {
+        let value = value.to_string();
+        Reason::BadOption {
+            option,
+            value,
+            reason,
+        }
+    }
+
     pub(crate) fn system(operation: &'static str) -> impl FnOnce(Errno) -> Reason {
         move |errno| match errno {
             Errno::INTR => Reason::Interrupted,
@@ -288,10 +314,14 @@ impl fmt::Display for Reason {
     #[allow(clippy::too_many_lines)] // one line or two for each reason
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reason::BadName { what, reason } => {
-                write!(f, "the name of a {what} is refused: {reason}")
+            Reason::BadName { what, name, reason } => {
+                write!(f, "the name {name} of a {what} is refused: {reason}")
             }
-            Reason::BadOption { option, reason } => write!(f, "{option} cannot be used: {reason}"),
+            Reason::BadOption {
+                option,
+                value,
+                reason,
+            } => write!(f, "{option} cannot be {value}: {reason}"),
             Reason::NotFound => {
                 f.write_str("there is none of that name, and this handle does not create it")
             }

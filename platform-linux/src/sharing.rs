@@ -30,17 +30,21 @@ impl Sharing {
             Some(mode) => mode,
             None => match std::env::var(MODE_VARIABLE) {
                 Ok(text) => u32::from_str_radix(text.trim_start_matches("0o"), 8)
-                    .map_err(|_| bad_mode("it is not an octal number"))?,
+                    .map_err(|_| bad_mode(format_args!("'{text}'"), "it is not an octal number"))?,
                 Err(_) => DEFAULT_MODE,
             },
         };
         if mode & !0o666 != 0 {
             return Err(bad_mode(
+                format_args!("{mode:#o}"),
                 "only read and write bits make sense, such as 0600 or 0660",
             ));
         }
         if mode & 0o600 != 0o600 {
-            return Err(bad_mode("the owner has to be able to read and write"));
+            return Err(bad_mode(
+                format_args!("{mode:#o}"),
+                "the owner has to be able to read and write",
+            ));
         }
         let group = match group {
             Some(group) => Some(group),
@@ -105,24 +109,21 @@ impl Sharing {
     }
 }
 
-fn bad_mode(reason: &'static str) -> Reason {
-    Reason::BadOption {
-        option: "the mode (ROBOT_IPC_MODE)",
-        reason,
-    }
+fn bad_mode(value: impl core::fmt::Display, reason: &'static str) -> Reason {
+    Reason::bad_option("the mode (ROBOT_IPC_MODE)", value, reason)
 }
 
 /// The number of a group given by number or name.
 pub(crate) fn group_id(text: &str) -> Result<u32, Reason> {
-    let bad = |reason| Reason::BadOption {
-        option: "the group (ROBOT_IPC_GROUP)",
-        reason,
+    let bad = |reason| {
+        let value = format!("'{}'", text.escape_debug());
+        Reason::bad_option("the group (ROBOT_IPC_GROUP)", value, reason)
     };
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
     let name = std::ffi::CString::new(text).map_err(|_| bad("it contains a NUL byte"))?;
-    crate::account::group_by_name(&name).ok_or(bad("there is no group of that name"))
+    crate::account::group_by_name(&name).ok_or_else(|| bad("there is no group of that name"))
 }
 
 #[cfg(test)]

@@ -66,16 +66,15 @@ impl Place {
     /// The namespace breaks the rules, or the folder is not an absolute path.
     pub fn new(directory: &Path, namespace: &[u8]) -> Result<Place> {
         if !directory.is_absolute() {
-            return Err(Error::without_subject(Reason::BadOption {
-                option: "the folder (ROBOT_IPC_DIR)",
-                reason: "it is not an absolute path",
-            }));
+            return Err(Error::without_subject(Reason::bad_option(
+                "the directory (ROBOT_IPC_DIR)",
+                format_args!("'{}'", directory.display()),
+                "it is not an absolute path",
+            )));
         }
         let namespace = Namespace::from_bytes(namespace).map_err(|reason| {
-            Error::without_subject(Reason::BadName {
-                what: "namespace (ROBOT_IPC_NAMESPACE)",
-                reason,
-            })
+            let what = "namespace (ROBOT_IPC_NAMESPACE)";
+            Error::without_subject(Reason::bad_name(what, namespace, reason))
         })?;
         Ok(Place {
             directory: directory.to_owned(),
@@ -117,10 +116,7 @@ impl Place {
     /// The name breaks the rules.
     pub fn subject(&self, kind: Kind, name: &[u8]) -> Result<Subject> {
         let name = Name::from_bytes(name).map_err(|reason| {
-            Error::without_subject(Reason::BadName {
-                what: kind.as_str(),
-                reason,
-            })
+            Error::without_subject(Reason::bad_name(kind.as_str(), name, reason))
         })?;
         let mut file = OsString::from(self.prefix());
         file.push(kind.as_str());

@@ -88,7 +88,7 @@ class Opening(TestCase):
             for value in values:
                 with self.subTest(option=option, value=value):
                     error = self.assertRaisesWith(
-                        robot_ipc.BadOption, [], HostVariable, new_name(), **{option: value}
+                        robot_ipc.BadOption, [option], HostVariable, new_name(), **{option: value}
                     )
                     self.assertIsInstance(error, ValueError)
         for option in ("max_size", "slots", "mode", "group", "write_timeout"):

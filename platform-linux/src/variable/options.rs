@@ -198,21 +198,26 @@ impl VariableOptions {
 
     /// What to create; `None` if the size is to be adopted.
     fn geometry(&self) -> Result<Option<VariableGeometry>, Reason> {
-        let bad = |option, reason| Err(Reason::BadOption { option, reason });
+        let bad = |option, value, reason| Err(Reason::bad_option(option, value, reason));
         let slots = self.slots.unwrap_or(DEFAULT_SLOTS);
         if !(MIN_SLOTS..=MAX_SLOTS).contains(&slots) {
-            return bad("slots", "it has to be 2 to 62");
+            return bad("slots", u64::from(slots), "it has to be 2 to 62");
         }
         let Some(max_size) = self.max_size else {
             return Ok(None);
         };
         if max_size == 0 || max_size > u64::from(MAX_VALUE_SIZE) {
-            return bad("max_size", "it has to be 1 to 1073741824 bytes (1 GiB)");
+            return bad(
+                "max_size",
+                max_size,
+                "it has to be 1 to 1073741824 bytes (1 GiB)",
+            );
         }
         match VariableGeometry::new(slots, max_size as u32) {
             Some(geometry) => Ok(Some(geometry)),
             None => bad(
                 "max_size",
+                max_size,
                 "so many slots of that size cannot be addressed on this machine",
             ),
         }
