@@ -278,6 +278,40 @@ fn a_killed_writer_that_had_closed_its_descriptors_is_dead() {
     kill_in_write(&["close-descriptors"]);
 }
 
+/// Against a recovery that leaves a half-cleared participant to nobody, or keeps
+/// its lock: the one who recovers is killed in the middle of it.
+#[test]
+fn a_process_killed_while_it_recovers_another_costs_nothing() {
+    for step in ["Taken", "Recovered"] {
+        for newcomer_cleans_up in [true, false] {
+            let scratch = Scratch::new();
+            let arguments = ["stop-in-recovery", "victim", step, "kill", "1"];
+            let mut recoverer = Partner::start(&scratch, CHILD, &arguments);
+            recoverer.expect("ready");
+            let neighbour = (!newcomer_cleans_up).then(|| {
+                let neighbour = open(&scratch, "victim");
+                write(&neighbour, 1);
+                neighbour
+            });
+            let mut victim = writer(&scratch, "victim", "Filled", "kill", &[]);
+            victim.say("go");
+            victim.wait_until_killed();
+            recoverer.say("go");
+            recoverer.wait_until_killed();
+            match neighbour {
+                None => {
+                    let variable = newcomer(&scratch, "victim", 3);
+                    assert_eq!(taken_slots(&variable), 0, "killed at {step}");
+                }
+                Some(neighbour) => eventually("a neighbour takes back what they held", || {
+                    write(&neighbour, 3);
+                    taken_slots(&neighbour) == 0
+                }),
+            }
+        }
+    }
+}
+
 fn stop_in_write(options: &[&str]) {
     for step in WRITE_STEPS {
         let scratch = Scratch::new();

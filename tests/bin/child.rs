@@ -31,6 +31,7 @@ fn main() {
         "write-forever" => writing::write_forever(rest),
         "write-when-told" => writing::write_when_told(rest),
         "stop-in-write" => writing::stop_in_write(rest),
+        "stop-in-recovery" => writing::stop_in_recovery(rest),
         "hold" => writing::hold(rest),
         "write-threads" => writing::write_threads(rest),
         "read-threads" => writing::read_threads(rest),

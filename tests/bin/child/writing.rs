@@ -38,6 +38,27 @@ pub(crate) fn write_when_told(arguments: &[&str]) {
     }
 }
 
+/// `NAME STEP ACT NUMBER`: writes NUMBER, and when it is told goes on writing it
+/// until it finds somebody dead, and acts at STEP of the recovery.
+pub(crate) fn stop_in_recovery(arguments: &[&str]) {
+    let [name, step, act, value] = arguments else {
+        panic!("too few arguments")
+    };
+    let (act, number) = (Act::from(act), number(value));
+    let variable = open(name);
+    write(&variable, number);
+    println!("ready");
+    hear();
+    loop {
+        let written = write_stepping(&variable, &pattern(SIZE, number), &|reached| {
+            if format!("{reached:?}") == *step {
+                act.now();
+            }
+        });
+        written.unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
 /// `NAME STEP ACT NUMBER [idle-children] [close-descriptors]`: writes NUMBER,
 /// and when it is told the next one, in which it acts at STEP.
 pub(crate) fn stop_in_write(arguments: &[&str]) {
