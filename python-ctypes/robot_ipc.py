@@ -1263,7 +1263,8 @@ class HostVariable(Generic[T]):
         Raises `Retired`, `Corrupt`, `Closed`.
         """
         version = ctypes.c_uint64()
-        _check(_version(self._open_handle().pointer, ctypes.byref(version)))
+        handle = self._open_handle()  # keeps it: another thread may close meanwhile
+        _check(_version(handle.pointer, ctypes.byref(version)))
         return version.value
 
     @property
@@ -1274,7 +1275,8 @@ class HostVariable(Generic[T]):
         Raises `NeverWritten`, `Retired`, `Corrupt`, `Closed`.
         """
         stamp = _Stamp()
-        _check(_latest(self._open_handle().pointer, ctypes.byref(stamp)))
+        handle = self._open_handle()  # keeps it: another thread may close meanwhile
+        _check(_latest(handle.pointer, ctypes.byref(stamp)))
         return int(stamp.time_ns)
 
     @property
@@ -1284,7 +1286,8 @@ class HostVariable(Generic[T]):
         Raises `NoAge` if that cannot be told, and what `timestamp` does.
         """
         age_ns = ctypes.c_uint64()
-        _check(_age(self._open_handle().pointer, ctypes.byref(age_ns)))
+        handle = self._open_handle()  # keeps it: another thread may close meanwhile
+        _check(_age(handle.pointer, ctypes.byref(age_ns)))
         return age_ns.value / 1e9
 
     # --------------------------------------------------------------- the end

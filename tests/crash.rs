@@ -488,7 +488,7 @@ fn a_variable_full_of_dead_claims_and_pins_is_usable_at_once() {
             refused.reason(),
             Reason::CannotBorrow {
                 slots: 14,
-                pinned: 12,
+                passing: false,
                 ..
             }
         ),

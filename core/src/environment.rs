@@ -16,6 +16,12 @@ pub trait Environment {
     /// Nanoseconds since boot, counted on through suspend; 0 for "no clock".
     fn now_ns(&self) -> u64;
 
+    /// The time to write beside a value; 0 if readers could not make sense of
+    /// this participant's clock.
+    fn write_time_ns(&self) -> u64 {
+        self.now_ns()
+    }
+
     /// Wakes everybody who sleeps on `word`. Called after the word has changed.
     fn wake_all(&self, word: &AtomicU32);
 

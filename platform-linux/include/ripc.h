@@ -156,14 +156,16 @@ typedef struct ripc_sample {
 } ripc_sample;
 
 // A slot to be filled in place. Lives where the caller wants, and must not be
-// copied; ends with `ripc_loan_publish` or `ripc_loan_free`.
+// copied, nor be used for another loan before it has ended; ends with
+// `ripc_loan_publish` or `ripc_loan_free`. A loan that failed has ended.
 typedef struct ripc_loan {
   // The library's.
   uint64_t opaque[12];
 } ripc_loan;
 
-// A value read in place. Lives where the caller wants, and must not be copied;
-// ends with `ripc_borrow_free`.
+// A value read in place. Lives where the caller wants, and must not be copied,
+// nor be used for another borrow before it has ended; ends with
+// `ripc_borrow_free`. A borrow that failed has ended.
 typedef struct ripc_borrow {
   // The library's.
   uint64_t opaque[12];

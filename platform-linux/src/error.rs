@@ -156,13 +156,13 @@ pub enum Reason {
         /// The version that is the latest now.
         version: u64,
     },
-    /// The value cannot be borrowed: too few slots, or too many are pinned.
+    /// Nothing can be borrowed or loaned: too few slots, or too many are taken.
     CannotBorrow {
         /// How many slots there are.
         slots: u32,
-        /// How many are pinned.
-        pinned: u32,
-        /// By whom.
+        /// Whether writers are among those who hold them, which passes.
+        passing: bool,
+        /// Who holds slots.
         holders: Holders,
     },
     /// Only the first processes of an object can borrow, and this is a later one.
@@ -392,14 +392,14 @@ impl fmt::Display for Reason {
                     "somebody else has written meanwhile: version {version} is the latest"
                 )
             }
-            Reason::CannotBorrow {
-                slots,
-                pinned,
-                holders,
-            } => {
+            Reason::CannotBorrow { slots: 2, .. } => {
+                f.write_str("with 2 slots nothing can be borrowed or loaned; it takes 3")
+            }
+            Reason::CannotBorrow { slots, holders, .. } => {
                 write!(
                     f,
-                    "{pinned} of its {slots} slots are pinned, and two must stay: "
+                    "so many of its {slots} slots are taken that another borrow or loan would leave \
+                     too few to writers: "
                 )?;
                 write_holders(f, holders)
             }

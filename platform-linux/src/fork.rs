@@ -38,7 +38,16 @@ pub(crate) fn slow_path() -> SlowPath {
     SLOW_PATH.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn install_handlers() {
+/// Run when the library is loaded: no fork can be under way in another thread
+/// then, and whoever registers handlers later, and calls us under a lock that
+/// they take, has them run in the right order around ours.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static INSTALL_HANDLERS: extern "C" fn() = install_handlers;
+
+/// Called again on slow paths, for programs whose linker has left the line above
+/// out.
+extern "C" fn install_handlers() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         // SAFETY: the handlers are functions of this library, which libc

@@ -47,6 +47,25 @@ impl Deferral {
     }
 }
 
+impl Deferral {
+    /// Runs `wait` with SIGINT as it was before the section: whoever only waits
+    /// can be interrupted.
+    pub(crate) fn lifted<T>(&mut self, wait: impl FnOnce() -> T) -> T {
+        // SAFETY: as in `drop`.
+        #[cfg(debug_assertions)]
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, core::ptr::null_mut());
+        }
+        let waited = wait();
+        #[cfg(debug_assertions)]
+        {
+            // What it replaces has nothing left to restore.
+            core::mem::forget(core::mem::replace(self, Deferral::new()));
+        }
+        waited
+    }
+}
+
 #[cfg(debug_assertions)]
 impl Drop for Deferral {
     fn drop(&mut self) {

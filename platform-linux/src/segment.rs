@@ -46,8 +46,9 @@ pub(crate) struct Segment {
     start: NonNull<u8>,
     size: usize,
     access: Access,
-    header: Header,
     geometry: VariableGeometry,
+    /// Whether times in it mean the same to this process as to its creator.
+    same_clock: bool,
     /// This process's registration; those of processes it was forked from stay
     /// in `registrations`, since a guard may still name them.
     current: AtomicPtr<Registration>,
@@ -161,7 +162,8 @@ impl Segment {
             return Err(HeaderError::OtherKind { found: header.kind }.into());
         }
         let geometry = VariableGeometry::from_header(&header)?;
-        if let Some(segment) = mapped(identity, request.access).filter(|known| !known.is_retired())
+        if let Some(segment) = mapped(identity, request.access)
+            .filter(|known| !known.is_retired() && known.subject == *subject)
         {
             return Ok(Found::Mapped(segment));
         }
@@ -183,6 +185,12 @@ impl Segment {
             } else {
                 Found::Gone
             });
+        }
+        // Whoever removed it may be done, and a successor have the name.
+        let now =
+            shm::identity_at(subject.path()).map_err(Reason::system("look at the segment"))?;
+        if now != Some(identity) {
+            return Ok(Found::Gone);
         }
         if !segment.is_writable() {
             // Only a name is left of it, and this handle changes nothing.
@@ -261,8 +269,8 @@ impl Segment {
             start: NonNull::new(start.cast()).ok_or(Reason::Corrupt)?,
             size,
             access: request.access,
-            header,
             geometry,
+            same_clock: clock::is_same_clock(&header.creator()),
             current: AtomicPtr::new(core::ptr::null_mut()),
             registrations: Mutex::new(Vec::new()),
         }))
@@ -288,8 +296,8 @@ impl Segment {
         &self.subject
     }
 
-    pub(crate) fn header(&self) -> &Header {
-        &self.header
+    pub(crate) fn has_same_clock(&self) -> bool {
+        self.same_clock
     }
 
     pub(crate) fn geometry(&self) -> VariableGeometry {
@@ -621,6 +629,16 @@ impl Environment for System<'_> {
     #[inline]
     fn now_ns(&self) -> u64 {
         clock::now_ns()
+    }
+
+    #[inline]
+    fn write_time_ns(&self) -> u64 {
+        // Another time namespace's time would make old values look young.
+        if self.segment.same_clock {
+            clock::now_ns()
+        } else {
+            0
+        }
     }
 
     fn wake_all(&self, word: &AtomicU32) {

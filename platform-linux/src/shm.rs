@@ -12,7 +12,7 @@ use crate::sharing::Sharing;
 use core::fmt;
 use robot_ipc_core::header::Kind;
 use robot_ipc_core::name::{Name, Namespace};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -262,7 +262,7 @@ impl NewFile {
     fn open(directory: &Path) -> Result<NewFile, Errno> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
-        if !crate::steps::forced("temporary files") {
+        if UNNAMED_CANNOT_BE_LINKED.load(Relaxed) == 0 && !crate::steps::forced("temporary files") {
             match rustix::fs::open(directory, flags | OFlags::TMPFILE, mode) {
                 Ok(file) => {
                     return Ok(NewFile {
@@ -310,6 +310,12 @@ impl NewFile {
         match linked {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
+            // Somebody took a temporary file for stale, or a file without a name
+            // cannot get one here: the next one will have a name from the start.
+            Err(Errno::NOENT | Errno::PERM | Errno::OPNOTSUPP) => {
+                UNNAMED_CANNOT_BE_LINKED.store(1, Relaxed);
+                Ok(false)
+            }
             Err(errno) => Err(errno),
         }
     }
@@ -323,7 +329,13 @@ impl Drop for NewFile {
     }
 }
 
+/// 1 once that was tried in vain: without /proc, on an old kernel, unprivileged.
+static UNNAMED_CANNOT_BE_LINKED: AtomicU32 = AtomicU32::new(0);
+
 fn link_unnamed(file: &OwnedFd, path: &Path) -> Result<(), Errno> {
+    if crate::steps::forced("no links") {
+        return Err(Errno::NOENT);
+    }
     // Needs a privilege or a new kernel; through /proc it needs neither.
     match rustix::fs::linkat(file, "", CWD, path, AtFlags::EMPTY_PATH) {
         Err(Errno::NOENT | Errno::PERM | Errno::INVAL) => {}
@@ -348,13 +360,19 @@ fn rename_new(from: &Path, to: &Path) -> Result<(), Errno> {
 /// Backs all of a file with memory now, so that a full file system is an error
 /// here and not a fatal signal at some later write.
 fn reserve(file: &OwnedFd, size: u64) -> Result<(), Errno> {
-    loop {
-        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, size) {
+    // In pieces: a signal undoes a piece, and must not undo everything each time.
+    const PIECE: u64 = 4 << 20;
+    let mut offset = 0;
+    while offset < size {
+        let length = PIECE.min(size - offset);
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), offset, length) {
+            Ok(()) => offset += length,
             Err(Errno::INTR) => {}
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => return write_zeros(file, size),
-            done => return done,
+            Err(errno) => return Err(errno),
         }
     }
+    Ok(())
 }
 
 fn write_zeros(file: &OwnedFd, size: u64) -> Result<(), Errno> {

@@ -40,6 +40,9 @@ impl<E: Environment> Environment for Stepping<'_, E> {
     fn now_ns(&self) -> u64 {
         self.system.now_ns()
     }
+    fn write_time_ns(&self) -> u64 {
+        self.system.write_time_ns()
+    }
     fn wake_all(&self, word: &AtomicU32) {
         self.system.wake_all(word);
     }

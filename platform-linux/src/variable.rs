@@ -200,9 +200,9 @@ impl HostVariable {
             .check_size(bytes.len())
             .map_err(|error| self.write_error(error))?;
         let me = self.segment.registration("write")?;
-        let _deferral = Deferral::new();
+        let mut deferral = Deferral::new();
         let deadline = Deadline::new(timeout);
-        let claim = self.claim_within(&deadline, || {
+        let claim = self.claim_within(&deadline, &mut deferral, || {
             core.claim(system, me.participant, &me.suspects)
         })?;
         let (first, second) = bytes.split_at(bytes.len() / 16 * 8);
@@ -228,15 +228,18 @@ impl HostVariable {
     fn claim_within(
         &self,
         deadline: &Deadline,
+        deferral: &mut Deferral,
         mut claim: impl FnMut() -> Result<Claim, ClaimError>,
     ) -> Result<Claim> {
         let mut patience = Patience::new(deadline);
         loop {
             match claim() {
                 Ok(claim) => return Ok(claim),
-                Err(ClaimError::NoFreeSlot) => match patience.wait() {
+                Err(ClaimError::NoFreeSlot) => match deferral.lifted(|| patience.wait()) {
                     Waited::GoOn => {}
                     Waited::TimeIsUp => {
+                        // Without its name nobody can ask who of them is dead.
+                        self.segment.check_name()?;
                         let slots = self.slots();
                         let holders = self.holders();
                         return Err(self.error(Reason::NoFreeSlot { slots, holders }));
@@ -360,8 +363,10 @@ impl HostVariable {
     /// As `read_into`.
     #[inline]
     pub fn read_prefix(&self, buffer: &mut [u8]) -> Result<Sample> {
-        let _deferral = Deferral::new();
-        match self.core().read(buffer) {
+        let deferral = Deferral::new();
+        let read = self.core().read(buffer);
+        drop(deferral);
+        match read {
             Ok(sample) => Ok(sample),
             Err(ReadError::Contended) => self.read_patiently(buffer),
             Err(error) => Err(self.read_error(error)),
@@ -380,7 +385,7 @@ impl HostVariable {
                 done => return done.map_err(|error| self.read_error(error)),
             }
             // A pinned value holds still. Where this process can pin, it does.
-            if may_borrow && let Ok(borrow) = self.borrow() {
+            if may_borrow && let Ok(borrow) = self.borrow_once() {
                 let length = buffer.len().min(borrow.size());
                 borrow.copy_to(0, &mut buffer[..length]);
                 return Ok(borrow.sample());
@@ -402,7 +407,7 @@ impl HostVariable {
             ReadError::NeverWritten => Reason::NeverWritten,
             ReadError::Retired => Reason::Retired,
             ReadError::Contended => Reason::Contended {
-                tried: Duration::ZERO,
+                tried: READ_PATIENCE,
             },
             ReadError::Corrupt => Reason::Corrupt,
         })
@@ -453,7 +458,11 @@ impl HostVariable {
         loop {
             match look(&self.core()) {
                 Ok(found) => return Ok(found),
-                Err(ReadError::Contended) if patience.wait() == Waited::GoOn => {}
+                Err(ReadError::Contended) => match patience.wait() {
+                    Waited::GoOn => {}
+                    Waited::TimeIsUp => return Err(self.read_error(ReadError::Contended)),
+                    Waited::Interrupted => return Err(self.error(Reason::Interrupted)),
+                },
                 Err(error) => return Err(self.read_error(error)),
             }
         }
@@ -475,10 +484,10 @@ impl HostVariable {
     pub fn age_of(&self, sample: &Sample) -> Result<Duration> {
         let no_age = |reason| Err(self.error(Reason::NoAge { reason }));
         if sample.time_ns == 0 {
-            return no_age("its writer has no clock");
+            return no_age("its writer has no clock, or one of another time namespace");
         }
-        if !clock::is_same_clock(&self.segment.header().creator()) {
-            return no_age("it was created in another time namespace");
+        if !self.segment.has_same_clock() {
+            return no_age("the variable was created in another time namespace");
         }
         Ok(Duration::from_nanos(
             clock::now_ns().saturating_sub(sample.time_ns),

@@ -75,10 +75,10 @@ pub enum BorrowError {
     /// The variable has only two slots, and writers need both.
     TooFewSlots,
     /// So many slots are pinned that another one would leave none to write.
-    TooManyPinned {
-        /// How many are.
-        pinned: u32,
-    },
+    TooManyPinned,
+    /// So many slots are pinned, loaned or just being written that another one
+    /// would leave none to write. It passes as far as they are being written.
+    Crowded,
 }
 
 impl<M: Memory> Variable<M> {
@@ -100,7 +100,8 @@ impl<M: Memory> Variable<M> {
         if count <= 2 {
             return Err(BorrowError::TooFewSlots);
         }
-        for _ in 0..BORROW_ATTEMPTS {
+        let mut crowded = false;
+        for attempt in 0..BORROW_ATTEMPTS {
             let latest = self.latest();
             if latest.retired() {
                 return Err(BorrowError::Read(ReadError::Retired));
@@ -124,13 +125,26 @@ impl<M: Memory> Variable<M> {
                     && (!Site::PinRecheck.present() || now.same_value(latest));
                 if !mine {
                     self.clear_pin(owner, bit);
+                    // A writer that died between publishing and letting go has
+                    // left its claim on the latest slot, which no other writer
+                    // may ever pass.
+                    if attempt == BORROW_ATTEMPTS / 2
+                        && let Some(holder) = Participant::from_claim(claim_of(before))
+                        && holder != me
+                    {
+                        self.reap(environment, holder);
+                    }
                     continue;
                 }
                 let pinned = self.pinned_slots();
-                if pinned > count - 2 {
+                crowded = self.taken_slots() > count - 2;
+                if crowded {
                     self.clear_pin(owner, bit);
                     environment.step(Step::Unpinned);
-                    return Err(BorrowError::TooManyPinned { pinned: pinned - 1 });
+                    if pinned > count - 2 {
+                        return Err(BorrowError::TooManyPinned);
+                    }
+                    continue;
                 }
             }
             // Relaxed: `latest` was read with acquire, and nobody writes here now.
@@ -144,7 +158,11 @@ impl<M: Memory> Variable<M> {
             environment.step(Step::Borrowed);
             return Ok(Pin { slot, sample });
         }
-        Err(BorrowError::Read(ReadError::Contended))
+        Err(if crowded {
+            BorrowError::Crowded
+        } else {
+            BorrowError::Read(ReadError::Contended)
+        })
     }
 
     /// Claims a slot to be written in place, for as long as its holder likes.
@@ -160,9 +178,7 @@ impl<M: Memory> Variable<M> {
         suspects: &Suspects,
     ) -> Result<Claim, ClaimError> {
         let claim = self.claim(environment, me, suspects)?;
-        let taken = |slot: &u32| self.memory.owner(*slot).load(Relaxed) != 0;
-        let count = self.memory.slot_count();
-        if (0..count).filter(taken).count() as u32 > count - 2 {
+        if self.taken_slots() > self.memory.slot_count() - 2 {
             self.abandon(environment, me, claim);
             return Err(ClaimError::NoFreeSlot);
         }
@@ -185,6 +201,12 @@ impl<M: Memory> Variable<M> {
             self.clear_pin(self.memory.owner(pin.slot), me.pin_bit().unwrap_or(0));
             environment.step(Step::Unpinned);
         }
+    }
+
+    /// How many slots are pinned, loaned or being written by anybody.
+    fn taken_slots(&self) -> u32 {
+        let taken = |slot: &u32| self.memory.owner(*slot).load(Relaxed) != 0;
+        (0..self.memory.slot_count()).filter(taken).count() as u32
     }
 
     /// How many slots are pinned by anybody.

@@ -148,7 +148,7 @@ impl<M: Memory> Variable<M> {
     ) -> Result<Sample, (PublishError, Claim)> {
         self.check_mine(me, &claim);
         let head = self.memory.head(claim.slot);
-        let time_ns = environment.now_ns();
+        let time_ns = environment.write_time_ns();
         head.length.store(details.length, Relaxed);
         head.encoding.store(details.encoding.0, Relaxed);
         head.time_ns[0].store(time_ns as u32, Relaxed);

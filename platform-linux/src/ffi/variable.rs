@@ -94,7 +94,8 @@ pub struct ripc_variable_info {
 }
 
 /// A slot to be filled in place. Lives where the caller wants, and must not be
-/// copied; ends with `ripc_loan_publish` or `ripc_loan_free`.
+/// copied, nor be used for another loan before it has ended; ends with
+/// `ripc_loan_publish` or `ripc_loan_free`. A loan that failed has ended.
 #[repr(C)]
 #[derive(Debug)]
 pub struct ripc_loan {
@@ -102,8 +103,9 @@ pub struct ripc_loan {
     pub opaque: [u64; 12],
 }
 
-/// A value read in place. Lives where the caller wants, and must not be copied;
-/// ends with `ripc_borrow_free`.
+/// A value read in place. Lives where the caller wants, and must not be copied,
+/// nor be used for another borrow before it has ended; ends with
+/// `ripc_borrow_free`. A borrow that failed has ended.
 #[repr(C)]
 #[derive(Debug)]
 pub struct ripc_borrow {
@@ -163,6 +165,11 @@ unsafe fn read_options(options: &ripc_variable_options) -> Result<VariableOption
     if options.struct_size != size_of::<ripc_variable_options>() as u64 {
         return Err(Failure::Argument(
             "the options were not set by ripc_variable_options_init of this library's version",
+        ));
+    }
+    if options.reserved != 0 || options.mode < -1 {
+        return Err(Failure::Argument(
+            "reserved has to be 0, and mode -1 or more",
         ));
     }
     let mut chosen = VariableOptions::new().read_only(options.read_only != 0);
@@ -524,6 +531,8 @@ pub unsafe extern "C" fn ripc_variable_loan(
         if loan.is_null() {
             return Err(Failure::Null("loan"));
         }
+        // SAFETY: as the caller promises. What fails leaves nothing to end.
+        unsafe { (&raw mut (*loan.cast::<Kept<Loan>>()).magic).write(0) };
         // SAFETY: as the caller promises.
         let mut taken = unsafe { required(variable, "variable")? }.variable.loan()?;
         // SAFETY: as the caller promises; there is room for it in `opaque`.
@@ -609,6 +618,8 @@ pub unsafe extern "C" fn ripc_variable_borrow(
         if borrow.is_null() {
             return Err(Failure::Null("borrow"));
         }
+        // SAFETY: as the caller promises. What fails leaves nothing to end.
+        unsafe { (&raw mut (*borrow.cast::<Kept<Borrow>>()).magic).write(0) };
         // SAFETY: as the caller promises.
         let pinned = unsafe { required(variable, "variable")? }
             .variable

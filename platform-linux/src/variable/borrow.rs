@@ -1,8 +1,9 @@
 //! Values read and written in place, without a copy.
 
-use super::{Deadline, HostVariable};
+use super::{Deadline, HostVariable, Patience, READ_PATIENCE, Waited};
 use crate::error::{Reason, Result};
 use crate::fork;
+use crate::interrupt::Deferral;
 use core::mem::ManuallyDrop;
 use robot_ipc_core::codec::Encoding;
 use robot_ipc_core::variable::{BorrowError, Claim, Details, Pin, Sample};
@@ -17,11 +18,36 @@ impl HostVariable {
     /// As [`read_into`](HostVariable::read_into); only the first 24 processes
     /// that use a variable can borrow, and two slots always stay for writers.
     pub fn borrow(&self) -> Result<Borrow> {
+        let deadline = Deadline::new(READ_PATIENCE);
+        let mut patience = Patience::new(&deadline);
+        loop {
+            let error = match self.borrow_once() {
+                Ok(borrow) => return Ok(borrow),
+                Err(error) => error,
+            };
+            // Writers are at work, or one is stopped between publishing and
+            // letting go.
+            let passes = matches!(
+                error.reason(),
+                Reason::Contended { .. } | Reason::CannotBorrow { passing: true, .. }
+            );
+            if !passes {
+                return Err(error);
+            }
+            match patience.wait() {
+                Waited::GoOn => {}
+                Waited::TimeIsUp => return Err(error),
+                Waited::Interrupted => return Err(self.error(Reason::Interrupted)),
+            }
+        }
+    }
+
+    /// As [`borrow`](HostVariable::borrow), but without waiting for anybody.
+    pub(super) fn borrow_once(&self) -> Result<Borrow> {
         let me = self.segment().registration("borrow")?;
         let mut pins = me.pins.lock().unwrap_or_else(PoisonError::into_inner);
-        let pin = self
-            .core()
-            .pin(&self.segment().system(), me.participant, &mut pins);
+        let system = self.segment().system();
+        let pin = self.core().pin(&system, me.participant, &mut pins);
         drop(pins);
         match pin {
             Ok(pin) => Ok(Borrow {
@@ -31,16 +57,16 @@ impl HostVariable {
             }),
             Err(BorrowError::Read(error)) => Err(self.read_error(error)),
             Err(BorrowError::NotAmongTheFirst { .. }) => Err(self.error(Reason::TooManyBorrowers)),
-            Err(BorrowError::TooFewSlots) => Err(self.cannot_borrow(0)),
-            Err(BorrowError::TooManyPinned { pinned }) => Err(self.cannot_borrow(pinned)),
+            Err(BorrowError::TooFewSlots) => Err(self.cannot_borrow(false)),
+            Err(BorrowError::TooManyPinned) => Err(self.cannot_borrow(false)),
+            Err(BorrowError::Crowded) => Err(self.cannot_borrow(true)),
         }
     }
 
-    fn cannot_borrow(&self, pinned: u32) -> crate::Error {
-        let slots = self.slots();
+    fn cannot_borrow(&self, passing: bool) -> crate::Error {
         self.error(Reason::CannotBorrow {
-            slots,
-            pinned,
+            slots: self.slots(),
+            passing,
             holders: self.holders(),
         })
     }
@@ -53,12 +79,18 @@ impl HostVariable {
     pub fn loan(&self) -> Result<Loan> {
         let me = self.segment().registration("loan")?;
         if self.slots() <= 2 {
-            return Err(self.cannot_borrow(0));
+            return Err(self.cannot_borrow(false));
         }
         let core = self.core();
         let system = self.segment().system();
-        let claim = self.claim_within(&Deadline::new(self.write_timeout()), || {
+        let deadline = Deadline::new(self.write_timeout());
+        let mut deferral = Deferral::new();
+        let claim = self.claim_within(&deadline, &mut deferral, || {
             core.claim_to_loan(&system, me.participant, &me.suspects)
+        });
+        let claim = claim.map_err(|error| match error.reason() {
+            Reason::NoFreeSlot { .. } => self.cannot_borrow(false),
+            _ => error,
         })?;
         Ok(Loan {
             variable: self.clone(),
@@ -90,7 +122,8 @@ impl Borrow {
     }
 
     /// Where it lies: [`size`](Borrow::size) bytes, aligned to 64, valid until
-    /// this is dropped. Nobody who keeps to the protocol changes them.
+    /// this is dropped, in this process and not in its forked children. Nobody who
+    /// keeps to the protocol changes them.
     #[must_use]
     pub fn as_ptr(&self) -> *const u8 {
         self.words().as_ptr()
@@ -142,14 +175,17 @@ impl Loan {
     /// Copies `bytes` to `offset`.
     ///
     /// # Errors
-    /// They reach past the largest size.
+    /// They reach past the largest size, or this is a forked child and the loan
+    /// its parent's.
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> Result<()> {
+        self.check_generation()?;
         let filled = self.variable.core().fill(&self.claim, offset, bytes);
         filled.map_err(|error| self.variable.write_error(error))
     }
 
     /// Where the value will lie: [`capacity`](Loan::capacity) bytes, aligned to
-    /// 64, valid until this is dropped or published. They hold some older value.
+    /// 64, valid until this is dropped or published, in this process and not in
+    /// its forked children. They hold some older value.
     ///
     /// A reader that started long ago may still be copying this very slot. It
     /// will find the slot's stamp changed and throw its copy away, so it does no
@@ -184,6 +220,15 @@ impl Loan {
         self.publish_replacing(length, encoding, Some(version))
     }
 
+    /// A forked child must not touch its parent's slot.
+    fn check_generation(&self) -> Result<()> {
+        if self.generation == fork::generation() {
+            return Ok(());
+        }
+        let operation = "use a loan of the process it was forked from";
+        Err(self.variable.error(Reason::PermissionDenied { operation }))
+    }
+
     fn publish_replacing(
         self,
         length: usize,
@@ -193,10 +238,7 @@ impl Loan {
         let variable = self.variable.clone();
         let checked = variable.core().check_size(length);
         let length = checked.map_err(|error| variable.write_error(error))?;
-        if self.generation != fork::generation() {
-            let operation = "publish a loan that belongs to the process it was forked from";
-            return Err(variable.error(Reason::PermissionDenied { operation }));
-        }
+        self.check_generation()?;
         let me = variable.segment().registration("publish")?;
         // From here on the claim is given back by publishing.
         let claim = Claim::from_slot(ManuallyDrop::new(self).claim.slot());

@@ -9,6 +9,9 @@ use robot_ipc_core::variable::{Claim, Details, MappedVariable, Sample, Variable}
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+/// How many buffers a variable keeps for threads that read at the same time.
+const SCRATCHES: usize = 8;
+
 /// A variable whose values are `C::Value`: a plain struct with
 /// [`Raw`](crate::codec::Raw), any serde type with
 /// [`Postcard`](crate::codec::Postcard).
@@ -29,18 +32,19 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct TypedVariable<C> {
     variable: HostVariable,
-    /// Where a value is decoded from, since others may change the shared bytes.
-    /// Only one thread at a time uses it; see `sample`.
-    scratch: Mutex<Box<[u8]>>,
+    /// Where values are decoded from, since others may change the shared bytes:
+    /// one buffer at first, then as many as threads have read at the same time.
+    scratches: Mutex<Vec<Box<[u8]>>>,
     codec: PhantomData<C>,
 }
 
 impl<C: Codec> TypedVariable<C> {
     pub(super) fn new(variable: HostVariable) -> Self {
-        let scratch = vec![0; variable.max_size() as usize].into_boxed_slice();
+        let mut scratches = Vec::with_capacity(SCRATCHES);
+        scratches.push(vec![0; variable.max_size() as usize].into_boxed_slice());
         TypedVariable {
             variable,
-            scratch: Mutex::new(scratch),
+            scratches: Mutex::new(scratches),
             codec: PhantomData,
         }
     }
@@ -72,9 +76,9 @@ impl<C: Codec> TypedVariable<C> {
         let me = variable.segment().registration("write")?;
         let core = variable.core();
         let system = variable.segment().system();
-        let _deferral = Deferral::new();
+        let mut deferral = Deferral::new();
         let deadline = Deadline::new(variable.write_timeout());
-        let claim = variable.claim_within(&deadline, || {
+        let claim = variable.claim_within(&deadline, &mut deferral, || {
             core.claim(&system, me.participant, &me.suspects)
         })?;
         let mut sink = SlotSink {
@@ -122,11 +126,28 @@ impl<C: Codec> TypedVariable<C> {
     /// # Errors
     /// As [`read`](TypedVariable::read).
     pub fn sample(&self) -> Result<(C::Value, Sample)> {
-        // Whoever finds the buffer in use, be it by a thread that a fork has
-        // left behind, takes one of its own instead of waiting.
-        match self.scratch.try_lock() {
-            Ok(mut scratch) => self.sample_through(&mut scratch),
-            Err(_) => self.sample_through(&mut vec![0; self.variable.max_size() as usize]),
+        let mut scratch = self.take_scratch();
+        let sampled = self.sample_through(&mut scratch);
+        self.give_back(scratch);
+        sampled
+    }
+
+    /// A buffer that nobody else uses meanwhile. Only tries for the lock: a fork
+    /// may have left it to a thread that does not exist in this process.
+    fn take_scratch(&self) -> Box<[u8]> {
+        let kept = self
+            .scratches
+            .try_lock()
+            .ok()
+            .and_then(|mut kept| kept.pop());
+        kept.unwrap_or_else(|| vec![0; self.variable.max_size() as usize].into_boxed_slice())
+    }
+
+    fn give_back(&self, scratch: Box<[u8]>) {
+        if let Ok(mut kept) = self.scratches.try_lock()
+            && kept.len() < kept.capacity()
+        {
+            kept.push(scratch);
         }
     }
 
