@@ -312,6 +312,26 @@ fn a_process_killed_while_it_recovers_another_costs_nothing() {
     }
 }
 
+/// Against a value that can be read but not borrowed, since its writer died
+/// between publishing it and letting go of its slot.
+#[test]
+fn a_value_whose_writer_died_before_letting_go_can_be_borrowed() {
+    for step in ["Published", "Released"] {
+        let scratch = Scratch::new();
+        let borrower = open(&scratch, "victim");
+        write(&borrower, 1);
+        let mut writer = writer(&scratch, "victim", step, "kill", &[]);
+        writer.say("go");
+        writer.wait_until_killed();
+        let borrow = borrower.borrow().unwrap_or_else(|error| panic!("{error}"));
+        let mut bytes = vec![0; borrow.size()];
+        borrow.copy_to(0, &mut bytes);
+        assert_eq!(pattern_of(&bytes), Some(2), "killed at {step}");
+        drop(borrow);
+        assert_eq!(taken_slots(&borrower), 0);
+    }
+}
+
 fn stop_in_write(options: &[&str]) {
     for step in WRITE_STEPS {
         let scratch = Scratch::new();

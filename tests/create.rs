@@ -178,23 +178,26 @@ fn temporary_files_of_dead_creators_go_and_of_living_ones_stay() {
 /// Against the fallback behaving differently from what it stands in for.
 #[test]
 fn a_variable_made_through_a_temporary_file_is_like_any_other() {
-    let folder = Folder::new();
-    let scratch = Scratch::in_directory(folder.path());
-    let arguments = ["stop-in-slow-path", "victim", "", "stop", "temporary-files"];
-    let mut creators: Vec<Partner> = (0..4)
-        .map(|_| Partner::start(&scratch, CHILD, &arguments))
-        .collect();
-    let mut versions: Vec<u64> = creators.iter_mut().map(|one| one.number("wrote")).collect();
-    versions.sort_unstable();
-    assert_eq!(versions, [1, 2, 3, 4], "all in one segment");
-    for creator in &mut creators {
-        creator.finish();
+    // Asked for, and come to when a file without a name could not be linked.
+    for way in ["temporary-files", "no-links"] {
+        let folder = Folder::new();
+        let scratch = Scratch::in_directory(folder.path());
+        let arguments = ["stop-in-slow-path", "victim", "", "stop", way];
+        let mut creators: Vec<Partner> = (0..4)
+            .map(|_| Partner::start(&scratch, CHILD, &arguments))
+            .collect();
+        let mut versions: Vec<u64> = creators.iter_mut().map(|one| one.number("wrote")).collect();
+        versions.sort_unstable();
+        assert_eq!(versions, [1, 2, 3, 4], "all in one segment");
+        for creator in &mut creators {
+            creator.finish();
+        }
+        assert_eq!(folder.files(), [scratch.file("victim")]);
+        open(&scratch, "victim")
+            .remove(Duration::from_secs(5))
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert!(folder.files().is_empty());
     }
-    assert_eq!(folder.files(), [scratch.file("victim")]);
-    open(&scratch, "victim")
-        .remove(Duration::from_secs(5))
-        .unwrap_or_else(|error| panic!("{error}"));
-    assert!(folder.files().is_empty());
 }
 
 /// Against processes that believe in different sizes.

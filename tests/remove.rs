@@ -307,6 +307,32 @@ fn only_what_nobody_has_open_is_removed_as_unused() {
     assert_eq!(open(&scratch, "v").version().ok(), Some(0));
 }
 
+/// Against a reader that is told there is no such variable, though its successor
+/// exists.
+#[test]
+fn a_reader_that_is_overtaken_by_a_removal_finds_the_successor() {
+    let scratch = Scratch::new();
+    let old = open(&scratch, "v");
+    old.write(b"old").expect("a slot");
+    let arguments = [
+        "stop-in-slow-path",
+        "v",
+        "open: checked",
+        "stop",
+        "read-only",
+    ];
+    let mut opener = Partner::start(&scratch, CHILD, &arguments);
+    opener.wait_until_stopped();
+    old.remove(LONG).unwrap_or_else(|error| panic!("{error}"));
+    let new = open(&scratch, "v");
+    for value in [b"1", b"2", b"3"] {
+        new.write(value).expect("a slot");
+    }
+    opener.signal(rustix::process::Signal::CONT);
+    assert_eq!(opener.number("read"), 3);
+    opener.finish();
+}
+
 /// Against an opener that ends up in a variable which was removed while it was
 /// looking at it.
 #[test]

@@ -17,6 +17,14 @@ pub use core::sync::atomic::{AtomicU32, Ordering, fence};
 #[cfg(robot_ipc_loom)]
 pub use loom::sync::atomic::{AtomicU32, Ordering, fence};
 
+/// A word of a shared struct that stands for nothing yet. Nobody here reads or
+/// writes it; but somebody else may, so it cannot be a plain integer.
+#[cfg(not(robot_ipc_loom))]
+pub type ReservedWord = AtomicU32;
+/// See the other definition: the model checker need not watch it.
+#[cfg(robot_ipc_loom)]
+pub type ReservedWord = u32;
+
 /// A place in a protocol whose memory ordering (or whose very presence) matters.
 ///
 /// The comment at each use says what must not move across it; the pairs are:

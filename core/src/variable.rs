@@ -103,7 +103,7 @@ pub use word::Latest;
 
 use crate::codec::Encoding;
 use crate::sync::Ordering::Acquire;
-use crate::sync::{AtomicU32, Site};
+use crate::sync::{AtomicU32, ReservedWord, Site};
 
 /// The fewest slots a variable can have.
 pub const MIN_SLOTS: u32 = 2;
@@ -140,7 +140,7 @@ pub struct SlotHead {
     /// When it was written: CLOCK_BOOTTIME in ns, low word, high word.
     pub time_ns: [AtomicU32; 2],
     /// Zero.
-    pub reserved: [u32; 10],
+    pub reserved: [ReservedWord; 10],
 }
 
 /// How the protocol reaches the words of a variable: in mapped or static

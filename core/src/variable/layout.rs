@@ -41,7 +41,7 @@ impl SlotHead {
             length: AtomicU32::new(0),
             encoding: AtomicU32::new(0),
             time_ns: [const { AtomicU32::new(0) }; 2],
-            reserved: [0; 10],
+            reserved: [const { AtomicU32::new(0) }; 10],
         }
     }
 }
@@ -62,7 +62,7 @@ pub struct VariableControl {
     /// Which slot is the latest.
     pub latest: AtomicU32,
     /// Zero.
-    pub reserved: [u32; 15],
+    pub reserved: [AtomicU32; 15],
     /// Who holds each slot; two more than there can be slots.
     pub owners: [AtomicU32; 64],
 }
@@ -78,7 +78,7 @@ impl VariableControl {
     const fn new() -> Self {
         VariableControl {
             latest: AtomicU32::new(Latest::EMPTY.word()),
-            reserved: [0; 15],
+            reserved: [const { AtomicU32::new(0) }; 15],
             owners: [const { AtomicU32::new(0) }; 64],
         }
     }
@@ -303,8 +303,7 @@ impl<'a> MappedVariable<'a> {
     #[inline(always)]
     fn control(&self) -> &'a VariableControl {
         // SAFETY: inside the `SLOTS_OFFSET` bytes that `new` was promised,
-        // aligned to 64 since `start` is. All that ever changes is atomic; the
-        // reserved words are not read.
+        // aligned to 64 since `start` is, and made of atomics.
         unsafe {
             self.start
                 .byte_add(offset_of!(Front, control))

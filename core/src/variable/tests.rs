@@ -293,6 +293,37 @@ fn borrows_and_loans_leave_two_slots() {
     );
 }
 
+/// Against borrowers that count only other borrowers, and loans only loans.
+#[test]
+fn borrows_and_loans_leave_two_slots_together() {
+    let memory = Static::new();
+    let variable = memory.variable();
+    let me = participant(0);
+    let mut pins = Pins::new();
+    write(&variable, b"0").unwrap();
+    let loan = variable
+        .claim_to_loan(&SingleProcess, me, &Suspects::new())
+        .unwrap();
+    let pin = variable.pin(&SingleProcess, me, &mut pins).unwrap();
+    for round in 0..20u8 {
+        write(&variable, &[round]).unwrap();
+    }
+    assert_eq!(
+        variable.pin(&SingleProcess, me, &mut pins).unwrap_err(),
+        BorrowError::Crowded
+    );
+    assert_eq!(
+        variable.claim_to_loan(&SingleProcess, me, &Suspects::new()),
+        Err(ClaimError::NoFreeSlot)
+    );
+    write(&variable, b"on").unwrap();
+    variable.abandon(&SingleProcess, me, loan);
+    let second = variable.pin(&SingleProcess, me, &mut pins).unwrap();
+    variable.unpin(&SingleProcess, me, &mut pins, second);
+    variable.unpin(&SingleProcess, me, &mut pins, pin);
+    assert!((0..4).all(|slot| variable.holders(slot).count() == 0));
+}
+
 /// Against a write that reports success on a variable that is gone.
 #[test]
 fn nothing_succeeds_after_retirement() {

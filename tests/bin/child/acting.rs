@@ -17,6 +17,10 @@ fn temporary_files(what: &'static str) -> bool {
     what == "temporary files"
 }
 
+fn no_links(what: &'static str) -> bool {
+    what == "no links"
+}
+
 /// Opens each name it is told, slowly, and says what it got.
 pub(crate) fn open_when_told() {
     // Give the others time to be at the same step.
@@ -63,8 +67,8 @@ fn act_there(reached: &'static str) {
     }
 }
 
-/// `NAME STEP ACT [temporary-files] [remove]`: opens NAME, writes to it and
-/// removes it if told so, and acts at STEP.
+/// `NAME STEP ACT [temporary-files|no-links] [remove|read-only]`: opens NAME,
+/// writes to it, or removes it, or only reads it, and acts at STEP.
 pub(crate) fn stop_in_slow_path(arguments: &[&str]) {
     let [name, step, act, options @ ..] = arguments else {
         panic!("too few arguments")
@@ -72,6 +76,8 @@ pub(crate) fn stop_in_slow_path(arguments: &[&str]) {
     AT.get_or_init(|| (step.to_string(), Act::from(act)));
     let forced = if options.contains(&"temporary-files") {
         temporary_files
+    } else if options.contains(&"no-links") {
+        no_links
     } else {
         never
     };
@@ -79,6 +85,15 @@ pub(crate) fn stop_in_slow_path(arguments: &[&str]) {
         step: act_there,
         forced,
     });
+    if options.contains(&"read-only") {
+        let options = robot_ipc::VariableOptions::new().read_only(true);
+        let variable = options.open(name).unwrap_or_else(|error| panic!("{error}"));
+        println!(
+            "read {}",
+            variable.version().unwrap_or_else(|error| panic!("{error}"))
+        );
+        return;
+    }
     let variable = open(name);
     if options.contains(&"remove") {
         variable

@@ -95,6 +95,14 @@ pub(crate) fn drops_guards() {
     fork_and_wait(|| {
         drop(borrow.take());
         drop(loan.take());
+        let refused = other.as_mut().map(|loan| loan.write_at(0, b"child"));
+        let refused = refused
+            .expect("it was there")
+            .expect_err("it may be published by now");
+        assert!(
+            matches!(refused.reason(), Reason::PermissionDenied { .. }),
+            "{refused}"
+        );
         let refused = other.take().map(|loan| loan.publish(8, Encoding::RAW));
         let refused = refused
             .expect("it was there")
