@@ -31,6 +31,7 @@ fn compile(source: &Path, static_library: bool) -> Option<Program> {
     command
         .args([
             "-std=c11",
+            "-pthread",
             "-Wall",
             "-Wextra",
             "-Wpedantic",
@@ -66,15 +67,19 @@ fn compile(source: &Path, static_library: bool) -> Option<Program> {
     }
 }
 
-fn run(program: &Program) -> String {
+fn run(program: &Program, arguments: &[&str]) -> String {
     let scratch = Scratch::new();
     let mut command = Command::new(&program.path);
     let output = scratch
-        .enter(&mut command)
+        .enter(command.args(arguments))
         .output()
         .expect("the program starts");
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {errors}", output.status);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}: {errors}",
+        output.status
+    );
     String::from_utf8(output.stdout).expect("text")
 }
 
@@ -83,7 +88,7 @@ fn run(program: &Program) -> String {
 fn every_function_from_c() {
     for static_library in [false, true] {
         if let Some(program) = compile(&workspace().join("tests/c/native.c"), static_library) {
-            let text = run(&program);
+            let text = run(&program, &[]);
             let build = robot_ipc::build_id::BUILD_ID;
             assert!(
                 text.trim_end().ends_with(build),
@@ -93,12 +98,27 @@ fn every_function_from_c() {
     }
 }
 
+/// Against a deadlock with fork handlers of the program's own, registered before
+/// its first variable is opened: those that take a lock under which another
+/// thread opens variables, and one that opens a variable in the child.
+#[test]
+fn a_program_with_fork_handlers_of_its_own() {
+    let source = workspace().join("tests/c/fork_handlers.c");
+    for static_library in [false, true] {
+        if let Some(program) = compile(&source, static_library) {
+            for part in ["lock", "child"] {
+                assert_eq!(run(&program, &[part]), "done\n", "{part}");
+            }
+        }
+    }
+}
+
 /// Against an example that does not work any more.
 #[test]
 fn the_example_runs() {
     if let Some(program) = compile(&workspace().join("platform-linux/examples/pose.c"), false) {
         assert_eq!(
-            run(&program),
+            run(&program, &[]),
             "version 1: 1.5 -2 0.25\nwait: RIPC_TIMED_OUT\n"
         );
     }

@@ -1,11 +1,34 @@
 """What stands beside a value."""
 
 import ctypes
+import os
+import subprocess
+import sys
 import time
 import unittest
 
-from support import TestCase, setUpModule, tearDownModule  # noqa: F401
+from support import (  # noqa: F401
+    PATIENCE,
+    TestCase,
+    environment,
+    new_name,
+    setUpModule,
+    tearDownModule,
+)
 import robot_ipc
+
+# What a process can tell about a value whose age it must not know.
+HAS_NO_AGE = """
+def has_no_age(variable, value):
+    for ask in (lambda: variable.age, lambda: variable.read(max_age=10.0**9)):
+        try: answer = ask()
+        except robot_ipc.NoAge: pass
+        else: raise AssertionError("an age: {!r}".format(answer))
+    sample = variable.sample()
+    assert (sample.value, sample.age) == (value, None), sample
+    assert variable.data == value
+"""
+exec(HAS_NO_AGE)
 
 
 class Sample(TestCase):

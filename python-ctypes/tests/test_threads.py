@@ -7,7 +7,14 @@ import threading
 import time
 import unittest
 
-from support import TestCase, setUpModule, tearDownModule  # noqa: F401
+from support import (  # noqa: F401
+    TestCase,
+    environment,
+    new_name,
+    run,
+    setUpModule,
+    tearDownModule,
+)
 import robot_ipc
 from robot_ipc import HostVariable
 
@@ -24,6 +31,61 @@ class ReadsAnother:
         self.__dict__.update(state)
         if self.depth:
             NESTED[0].data
+
+
+# With glibc what is freed is overwritten at once, so that using it crashes.
+FREED_MEMORY_IS_GARBAGE = {
+    "MALLOC_PERTURB_": "165",
+    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0",
+}
+
+# Threads that ask, while the main one closes the handle they ask.
+ASK_AND_CLOSE = """import sys, threading, time, robot_ipc
+sys.setswitchinterval(1e-6)
+variables = [robot_ipc.HostVariable(sys.argv[1])]
+variables[0].data = 1
+errors, is_over = [], False
+def ask(question):
+    while not is_over:
+        try: question(variables[0])
+        except (robot_ipc.Closed, robot_ipc.TimedOut): pass
+        except BaseException as error: errors.append(repr(error)); raise
+threads = [threading.Thread(target=ask, args=(question,)) for question in (
+    lambda v: v.version, lambda v: v.timestamp, lambda v: v.age, lambda v: v.wait(0),
+    lambda v: v.wait(0.001), lambda v: (v.version, v.timestamp, v.age))]
+for thread in threads: thread.start()
+end = time.monotonic() + 2
+while time.monotonic() < end:
+    before = variables[0]
+    variables[0] = robot_ipc.HostVariable(sys.argv[1])
+    before.close()
+    del before
+is_over = True
+for thread in threads: thread.join()
+print(errors)
+"""
+
+# Each use of a handle, closed at the last moment before the library is called: what
+# another thread may do there, or a signal handler.
+CLOSE_BEFORE_THE_CALL = """import sys, robot_ipc
+def closing_first(function):
+    def call(*arguments):
+        calls.append(function)
+        if variable is not None: variable.close()
+        return function(*arguments)
+    return call
+variable, calls = None, []
+for name in ("_version", "_latest", "_age", "_wait", "_read", "_quick_read", "_write",
+             "_quick_write", "_write_if", "_quick_write_if", "_remove"):
+    setattr(robot_ipc, name, closing_first(getattr(robot_ipc, name)))
+opened = robot_ipc.HostVariable(sys.argv[1])
+opened.data = 1
+variable, calls = opened, []
+del opened
+try: print({})
+except (robot_ipc.Closed, robot_ipc.TimedOut) as error: print(type(error).__name__)
+assert calls and variable._handle is None
+"""
 
 
 class Threads(TestCase):
@@ -97,6 +159,35 @@ class Threads(TestCase):
                     pass
 
             self.all_at_once(use, use, variable.close)
+
+    def test_closing_while_others_ask_about_the_latest_value(self):
+        """Against a version, timestamp, age or wait that asks a handle which another thread
+        has freed: a crash, now and then."""
+        changes = environment(**FREED_MEMORY_IS_GARBAGE)
+        self.assertEqual(run(ASK_AND_CLOSE, new_name(), env=changes), "[]\n")
+
+    def test_closing_just_before_the_library_is_called(self):
+        """Against any use of a handle that does not keep it until the library is done: a
+        crash, each time."""
+        changes = environment(**FREED_MEMORY_IS_GARBAGE)
+        for use, expected in (
+            ("variable.version", "1"),
+            ("variable.timestamp > 0", "True"),
+            ("0 <= variable.age < 60", "True"),
+            ("variable.wait(0)", "Closed"),
+            ("variable.wait(0.01, since=1)", "Closed"),
+            ("variable.wait(since=0)", "1"),
+            ("variable.data", "1"),
+            ("variable.read(max_age=60)", "1"),
+            ("variable.sample().value", "1"),
+            ("variable.write(2)", "2"),
+            ("variable.update(lambda value: value + 1)", "2"),
+            ("'version 1' in repr(variable)", "True"),
+            ("variable.unlink()", "None"),
+        ):
+            with self.subTest(use=use):
+                code = CLOSE_BEFORE_THE_CALL.replace("{}", use)
+                self.assertEqual(run(code, new_name(), env=changes), expected + "\n")
 
     def test_unpickling_that_reads_another_variable(self):
         """Against a buffer that is overwritten while it is being unpickled."""

@@ -73,6 +73,108 @@ static void in_place(void)
     ripc_borrow_free(&borrow);
 }
 
+/* Fills `opaque`, of `size` bytes, as a struct on the stack may be found: with
+ * garbage (0), the bytes of one that is in use (1), or only the first word of
+ * those, and garbage behind it (2). */
+static void soil(void *opaque, const void *in_use, size_t size, int how)
+{
+    memset(opaque, 0xAA, size);
+    memcpy(opaque, in_use, how == 0 ? 0 : how == 1 ? size : sizeof(uint64_t));
+}
+
+/* Against a loan that fails and leaves in its struct what looks like a loan, so
+ * that freeing it crashes, or ends the one whose bytes those are. */
+static void failed_loans(ripc_variable *two_slots, ripc_variable *read_only, int how)
+{
+    ripc_loan loan, failed;
+    void *data, *none = NULL;
+    CHECK(ripc_variable_loan(two_slots, &loan, &data, NULL) == RIPC_OK);
+
+    soil(&failed, &loan, sizeof failed, how);
+    CHECK(ripc_variable_loan(two_slots, &failed, &none, NULL) == RIPC_NO_FREE_SLOT);
+    ripc_loan_free(&failed);
+    soil(&failed, &loan, sizeof failed, how);
+    CHECK(ripc_variable_loan(read_only, &failed, &none, NULL) == RIPC_READ_ONLY);
+    ripc_loan_free(&failed);
+    ripc_loan_free(&failed);
+    soil(&failed, &loan, sizeof failed, how);
+    CHECK(ripc_variable_loan(NULL, &failed, &none, NULL) == RIPC_BAD_ARGUMENT);
+    CHECK(ripc_loan_publish(&failed, 1, RIPC_ENCODING_RAW, NULL) == RIPC_BAD_ARGUMENT);
+    CHECK(none == NULL);
+
+    /* The one that did not fail still has its slot. */
+    CHECK(ripc_variable_write(two_slots, "x", 1, 1, -1, NULL) == RIPC_NO_FREE_SLOT);
+    memcpy(data, "loan", 4);
+    CHECK(ripc_loan_publish(&loan, 4, RIPC_ENCODING_RAW, NULL) == RIPC_OK);
+}
+
+/* Against the same of a borrow. */
+static void failed_borrows(ripc_variable *two_slots, ripc_variable *never_written, int how)
+{
+    ripc_borrow borrow, failed;
+    const void *seen, *none = NULL;
+    CHECK(ripc_variable_borrow(two_slots, &borrow, &seen, NULL) == RIPC_OK);
+
+    soil(&failed, &borrow, sizeof failed, how);
+    CHECK(ripc_variable_borrow(never_written, &failed, &none, NULL) == RIPC_NEVER_WRITTEN);
+    ripc_borrow_free(&failed);
+    ripc_borrow_free(&failed);
+    soil(&failed, &borrow, sizeof failed, how);
+    CHECK(ripc_variable_borrow(NULL, &failed, &none, NULL) == RIPC_BAD_ARGUMENT);
+    ripc_borrow_free(&failed);
+    CHECK(none == NULL);
+
+    /* The one that did not fail still has its slot: one write fits beside it. */
+    CHECK(ripc_variable_write(two_slots, "next", 4, RIPC_ENCODING_RAW, -1, NULL) == RIPC_OK);
+    CHECK(ripc_variable_write(two_slots, "x", 1, 1, -1, NULL) == RIPC_NO_FREE_SLOT);
+    CHECK(memcmp(seen, "loan", 4) == 0);
+    ripc_borrow_free(&borrow);
+    CHECK(ripc_variable_write(two_slots, "last", 4, RIPC_ENCODING_RAW, -1, NULL) == RIPC_OK);
+}
+
+static void in_place_failed(void)
+{
+    ripc_variable *two_slots, *read_only, *never_written;
+    ripc_variable_options options;
+    ripc_variable_options_init(&options);
+    options.slots = 2;
+    options.write_timeout_ns = 1000000;
+    CHECK(ripc_variable_open("two slots", &options, &two_slots) == RIPC_OK);
+    CHECK(ripc_variable_write(two_slots, "first", 5, RIPC_ENCODING_RAW, -1, NULL) == RIPC_OK);
+    options.read_only = 1;
+    CHECK(ripc_variable_open("two slots", &options, &read_only) == RIPC_OK);
+    CHECK(ripc_variable_open("never written", NULL, &never_written) == RIPC_OK);
+    for (int how = 0; how < 3; how++) {
+        failed_loans(two_slots, read_only, how);
+        failed_borrows(two_slots, never_written, how);
+    }
+    ripc_variable_free(two_slots);
+    ripc_variable_free(read_only);
+    ripc_variable_free(never_written);
+}
+
+/* Against options that are taken for others: no mode is negative but -1, and what
+ * is reserved may mean something one day. */
+static void options_that_mean_nothing(void)
+{
+    ripc_variable *variable = NULL;
+    ripc_variable_options options;
+    ripc_variable_options_init(&options);
+    options.mode = -5;
+    CHECK(ripc_variable_open("meaningless", &options, &variable) == RIPC_BAD_ARGUMENT);
+    CHECK(strstr(ripc_last_error(), "mode -1 or more") != NULL);
+    options.mode = INT32_MIN;
+    CHECK(ripc_variable_open("meaningless", &options, &variable) == RIPC_BAD_ARGUMENT);
+    options.mode = -1;
+    options.reserved = 7;
+    CHECK(ripc_variable_open("meaningless", &options, &variable) == RIPC_BAD_ARGUMENT);
+    CHECK(strstr(ripc_last_error(), "reserved has to be 0") != NULL);
+    options.reserved = 0;
+    options.max_size = RIPC_ADOPT_SIZE; /* nothing was created */
+    CHECK(ripc_variable_open("meaningless", &options, &variable) == RIPC_NOT_FOUND);
+    CHECK(variable == NULL);
+}
+
 static void mistakes(void)
 {
     ripc_variable *variable = NULL;
@@ -124,6 +226,8 @@ int main(void)
 {
     values();
     in_place();
+    in_place_failed();
+    options_that_mean_nothing();
     mistakes();
     removal();
     printf("%s %s\n", ripc_version(), ripc_build_id());
