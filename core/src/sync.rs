@@ -134,11 +134,9 @@ pub mod weakened {
     use core::cell::Cell;
 
     /// A site of either protocol.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum AnySite {
-        /// The variable's.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(super) enum AnySite {
         Variable(Site),
-        /// The tunnel's.
         Tunnel(TunnelSite),
     }
 
@@ -159,7 +157,12 @@ pub mod weakened {
     }
 
     /// Weakens `site` (or none) in all models this thread runs from now on.
-    pub fn set(site: Option<impl Into<AnySite>>) {
+    pub fn set(site: Option<Site>) {
+        WEAKENED.with(|cell| cell.set(site.map(Into::into)));
+    }
+
+    /// The same for the tunnel's.
+    pub fn set_tunnel(site: Option<TunnelSite>) {
         WEAKENED.with(|cell| cell.set(site.map(Into::into)));
     }
 

@@ -51,7 +51,7 @@
 //!
 //! | word | who |
 //! |---|---|
-//! | cell | who is responsible; the caller its two flags; the recoverer of a dead one |
+//! | cell | who is responsible; the caller its two flags; the recoverer of a dead one; who retires it clears the waiting flag |
 //! | arguments, caller, ticket, time | the caller, while WRITING |
 //! | response, outcome | the dispatcher, while RUNNING |
 //! | bell, room, tickets | anybody, by addition, and the flags by swap |
@@ -77,6 +77,8 @@
 mod call;
 #[cfg(not(robot_ipc_loom))]
 mod layout;
+#[cfg(all(test, robot_ipc_loom))]
+mod loom_models;
 mod recover;
 mod serve;
 #[cfg(all(test, not(robot_ipc_loom)))]
@@ -287,13 +289,18 @@ impl<M: TunnelMemory> Tunnel<M> {
 
     /// Makes every later call and every later take fail, and wakes everybody.
     pub fn retire<E: Environment>(&self, environment: &E) {
+        // SYNC ring ↔ listen: who hears of it from one word must know of it when
+        // looking at the bell.
+        let release = TunnelSite::Ring.order(Release);
         for bell in [self.memory.bell(), self.memory.room()] {
-            // Relaxed: it announces nothing but itself.
-            bell.fetch_or(BellWord::RETIRED, Relaxed);
+            bell.fetch_or(BellWord::RETIRED, release);
             environment.wake_all(bell);
         }
         for cell in 0..self.memory.cell_count() {
-            environment.wake_all(&self.memory.head(cell).word);
+            let word = &self.memory.head(cell).word;
+            // Changed, and not only woken: who is about to sleep compares it.
+            word.fetch_and(CellWord::ALL_BUT_WAITING, release);
+            environment.wake_all(word);
         }
     }
 
@@ -309,8 +316,10 @@ impl<M: TunnelMemory> Tunnel<M> {
 /// Turns `seen` into `armed`; the word to sleep on, or `None` if it has changed.
 fn arm(word: &AtomicU32, seen: u32, armed: u32) -> Option<u32> {
     if seen != armed {
-        // Relaxed: the sleep compares the word again.
-        word.compare_exchange(seen, armed, Relaxed, Relaxed).ok()?;
+        // SYNC listen ↔ ring: who looks next whether the tunnel has been retired
+        // must see it, if this comes after.
+        let acquire = TunnelSite::Listen.order(Acquire);
+        word.compare_exchange(seen, armed, acquire, Relaxed).ok()?;
     }
     Some(armed)
 }

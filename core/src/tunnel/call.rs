@@ -196,7 +196,9 @@ impl<M: TunnelMemory> Tunnel<M> {
     }
 
     /// Sets the waiting bit of a call that was seen queued or running; the word
-    /// and value to sleep on, or `None` if it has changed.
+    /// and value to sleep on, or `None` if it has changed. Who would not wait for a
+    /// removed function looks at [`is_retired`](Tunnel::is_retired) after it, not
+    /// only before.
     pub fn arm_for_response(&self, call: Call, seen: CellWord) -> Option<u32> {
         arm(
             &self.memory.head(call.cell).word,

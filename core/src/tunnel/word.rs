@@ -43,6 +43,7 @@ impl CellWord {
     const STATE_MASK: u32 = 0b111;
     const ORPHAN: u32 = 1 << 3;
     const WAITING: u32 = 1 << 4;
+    pub(super) const ALL_BUT_WAITING: u32 = !Self::WAITING;
     const WHO_SHIFT: u32 = 5;
     const WHO_MASK: u32 = 0xFF;
     const GENERATION_SHIFT: u32 = 13;
