@@ -95,7 +95,7 @@ use crate::codec::Encoding;
 use crate::environment::Environment;
 use crate::participant::Participant;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{AtomicU32, TunnelSite};
+use crate::sync::{AtomicU32, ReservedWord, TunnelSite};
 
 /// The fewest cells a tunnel can have.
 pub const MIN_CELLS: u32 = 1;
@@ -140,7 +140,7 @@ pub struct CellHead {
     /// When the call was made: CLOCK_BOOTTIME in ns, low word, high word.
     pub time_ns: [AtomicU32; 2],
     /// Zero.
-    pub reserved: [u32; 6],
+    pub reserved: [ReservedWord; 6],
 }
 
 /// What a response is. Numbers are part of the format; those that are not named

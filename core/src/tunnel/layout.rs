@@ -46,7 +46,7 @@ pub struct Line {
     /// The word.
     pub word: AtomicU32,
     /// Zero.
-    pub reserved: [u32; 15],
+    pub reserved: [AtomicU32; 15],
 }
 
 const_assert_eq!(size_of::<Line>(), 64);
@@ -67,7 +67,7 @@ pub struct TunnelControl {
     /// How many were too old to be run, for people; wraps.
     pub dropped: AtomicU32,
     /// Zero.
-    pub reserved: [u32; 14],
+    pub reserved: [AtomicU32; 14],
 }
 
 const_assert_eq!(size_of::<TunnelControl>(), 256);
@@ -277,8 +277,7 @@ impl<'a> MappedTunnel<'a> {
     #[must_use]
     pub fn control(&self) -> &'a TunnelControl {
         // SAFETY: inside the `CELLS_OFFSET` bytes that `new` was promised,
-        // aligned to 64 since `start` is. All that ever changes is atomic; the
-        // reserved words are not read.
+        // aligned to 64 since `start` is, and made of atomics.
         unsafe {
             self.start
                 .byte_add(offset_of!(Front, control))

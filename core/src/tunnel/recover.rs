@@ -66,6 +66,12 @@ impl<M: TunnelMemory> Tunnel<M> {
                     .compare_exchange(seen.word(), orphan.word(), Relaxed, Relaxed)
                     .is_ok()
             }
+            Some(State::Ready) if is_responsible => {
+                // Nobody wanted a response: it stays. But its caller may have
+                // died before it told anybody.
+                self.ring(environment, self.memory.bell());
+                return Recovered::Nothing;
+            }
             _ => return Recovered::Nothing,
         };
         if done {

@@ -62,7 +62,9 @@ struct Seen {
 }
 
 impl<M: TunnelMemory> Tunnel<M> {
-    /// Takes the call that was made first, if there is one.
+    /// Takes the call that was made first, if there is one. Who is about to sleep
+    /// also asks [`has_calls`](Tunnel::has_calls): with many callers and
+    /// dispatchers at work this may give up without a call, though there is one.
     pub fn take<E: Environment>(&self, environment: &E, me: Participant) -> Option<Taken> {
         if self.is_retired() {
             return None;
