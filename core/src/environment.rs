@@ -68,6 +68,22 @@ pub enum Step {
     Borrowed,
     /// Borrow: my bit is cleared.
     Unpinned,
+    /// Call: a cell is mine.
+    Drafted,
+    /// Call: the arguments are in, and the ticket is taken.
+    Ticketed,
+    /// Call: any dispatcher may take it.
+    Submitted,
+    /// Call: the dispatchers were told.
+    Rung,
+    /// Serving: the oldest call is found.
+    CallSeen,
+    /// Serving: it is mine.
+    CallTaken,
+    /// Serving: the response is in.
+    Answered,
+    /// Serving: the caller has it.
+    Finished,
     /// Recovery: the dead participant's index is held.
     Taken,
     /// Recovery: its marks are gone from one slot.

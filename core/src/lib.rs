@@ -18,6 +18,7 @@
 //! | [`participant`] | who is who in a segment |
 //! | [`environment`] | what the protocols ask of the system around them |
 //! | [`variable`] | the host variable: a latest value with many readers and writers |
+//! | [`tunnel`] | the host function: calls to another process |
 //! | [`codec`] | values to bytes and back |
 //! | [`name`] | what a variable may be called |
 //!
@@ -57,6 +58,7 @@ pub mod header;
 pub mod name;
 pub mod participant;
 pub mod sync;
+pub mod tunnel;
 pub mod variable;
 #[cfg(not(robot_ipc_loom))]
 pub mod words;

@@ -63,62 +63,119 @@ pub enum Site {
     Recover,
 }
 
-impl Site {
-    /// The ordering to use at this site: `ordering`, except in a model that
-    /// weakens exactly this one.
-    #[cfg(not(robot_ipc_loom))]
-    #[inline(always)]
-    #[must_use]
-    pub const fn order(self, ordering: Ordering) -> Ordering {
-        ordering
-    }
-
-    /// Whether the step at this site is carried out: always, except in a model
-    /// that leaves exactly this one out.
-    #[cfg(not(robot_ipc_loom))]
-    #[inline(always)]
-    #[must_use]
-    pub const fn present(self) -> bool {
-        true
-    }
-
-    /// See the other definition: under the model checker a site may be weakened.
-    #[cfg(robot_ipc_loom)]
-    #[must_use]
-    pub fn order(self, ordering: Ordering) -> Ordering {
-        if weakened::is(self) {
-            Ordering::Relaxed
-        } else {
-            ordering
-        }
-    }
-
-    /// See the other definition: under the model checker a step may be left out.
-    #[cfg(robot_ipc_loom)]
-    #[must_use]
-    pub fn present(self) -> bool {
-        !weakened::is(self)
-    }
+/// The same for the tunnel of a host function.
+///
+/// | this | synchronizes with |
+/// |---|---|
+/// | [`Submit`](TunnelSite::Submit) | [`Scan`](TunnelSite::Scan), [`Take`](TunnelSite::Take) |
+/// | [`Finish`](TunnelSite::Finish) | [`See`](TunnelSite::See) |
+/// | [`Free`](TunnelSite::Free) | [`Draft`](TunnelSite::Draft) |
+/// | [`Ring`](TunnelSite::Ring) | [`Listen`](TunnelSite::Listen) |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TunnelSite {
+    /// A caller takes a free cell.
+    Draft,
+    /// A caller hands its arguments over.
+    Submit,
+    /// A dispatcher looks for the oldest call.
+    Scan,
+    /// A dispatcher takes a call.
+    Take,
+    /// A dispatcher, or whoever recovers it, hands the outcome over.
+    Finish,
+    /// A caller looks at its cell.
+    See,
+    /// A cell becomes free.
+    Free,
+    /// Somebody announces a call, or a free cell.
+    Ring,
+    /// Somebody looks at a bell before it looks at what it announces.
+    Listen,
 }
+
+macro_rules! sites {
+    ($($kind:ident),*) => {$(
+        impl $kind {
+            /// The ordering to use at this site: `ordering`, except in a model
+            /// that weakens exactly this one.
+            #[cfg(not(robot_ipc_loom))]
+            #[inline(always)]
+            #[must_use]
+            pub const fn order(self, ordering: Ordering) -> Ordering {
+                ordering
+            }
+
+            /// Whether the step at this site is carried out: always, except in
+            /// a model that leaves exactly this one out.
+            #[cfg(not(robot_ipc_loom))]
+            #[inline(always)]
+            #[must_use]
+            pub const fn present(self) -> bool {
+                true
+            }
+
+            /// See the other definition: a model may weaken this site.
+            #[cfg(robot_ipc_loom)]
+            #[must_use]
+            pub fn order(self, ordering: Ordering) -> Ordering {
+                if weakened::is(self) { Ordering::Relaxed } else { ordering }
+            }
+
+            /// See the other definition: a model may leave this step out.
+            #[cfg(robot_ipc_loom)]
+            #[must_use]
+            pub fn present(self) -> bool {
+                !weakened::is(self)
+            }
+        }
+    )*};
+}
+
+sites!(Site, TunnelSite);
 
 /// Which site a model weakens. The checker runs every modelled thread on the
 /// thread that called it, so a thread-local of std reaches all of them.
 #[cfg(robot_ipc_loom)]
 pub mod weakened {
-    use super::Site;
+    use super::{Site, TunnelSite};
     extern crate std;
     use core::cell::Cell;
 
+    /// A site of either protocol.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(super) enum AnySite {
+        Variable(Site),
+        Tunnel(TunnelSite),
+    }
+
+    impl From<Site> for AnySite {
+        fn from(site: Site) -> Self {
+            AnySite::Variable(site)
+        }
+    }
+
+    impl From<TunnelSite> for AnySite {
+        fn from(site: TunnelSite) -> Self {
+            AnySite::Tunnel(site)
+        }
+    }
+
     std::thread_local! {
-        static WEAKENED: Cell<Option<Site>> = const { Cell::new(None) };
+        static WEAKENED: Cell<Option<AnySite>> = const { Cell::new(None) };
     }
 
     /// Weakens `site` (or none) in all models this thread runs from now on.
     pub fn set(site: Option<Site>) {
-        WEAKENED.with(|cell| cell.set(site));
+        WEAKENED.with(|cell| cell.set(site.map(Into::into)));
     }
 
-    pub(super) fn is(site: Site) -> bool {
+    /// The same for the tunnel's.
+    pub fn set_tunnel(site: Option<TunnelSite>) {
+        WEAKENED.with(|cell| cell.set(site.map(Into::into)));
+    }
+
+    pub(super) fn is(site: impl Into<AnySite>) -> bool {
+        let site = site.into();
         WEAKENED.with(|cell| cell.get() == Some(site))
     }
 }

@@ -1,0 +1,357 @@
+//! Where the words of a tunnel lie in a segment.
+//!
+//! ```text
+//! offset  size
+//!      0   256  Header            who made it, how large it is
+//!    256  2048  ParticipantTable  names for people
+//!   2304    64  bell              one cache line each, since different parties
+//!   2368    64  room              touch them
+//!   2432    64  tickets
+//!   2496    64  served, dropped   counted for people
+//!   2560        cells             cell_count times cell_stride bytes:
+//!                +0   64          CellHead
+//!                +64              arguments, rounded up to whole cache lines
+//!                …                response, rounded up to whole cache lines
+//! ```
+
+#![allow(unsafe_code)]
+
+use super::{CellHead, DEFAULT_CELLS, MAX_CELLS, MAX_PART_SIZE, MIN_CELLS, TunnelMemory};
+use crate::header::{Creator, HEADER_SIZE, Header, HeaderError, Kind};
+use crate::participant::ParticipantTable;
+use crate::sync::AtomicU32;
+use crate::words::{PAYLOAD_ALIGNMENT, Words};
+use core::marker::PhantomData;
+use core::mem::offset_of;
+use core::ptr::NonNull;
+use static_assertions::const_assert_eq;
+
+const_assert_eq!(size_of::<CellHead>(), 64);
+const_assert_eq!(align_of::<CellHead>(), 64);
+const_assert_eq!(offset_of!(CellHead, word), 0);
+const_assert_eq!(offset_of!(CellHead, ticket), 4);
+const_assert_eq!(offset_of!(CellHead, caller), 8);
+const_assert_eq!(offset_of!(CellHead, outcome), 12);
+const_assert_eq!(offset_of!(CellHead, argument_length), 16);
+const_assert_eq!(offset_of!(CellHead, argument_encoding), 20);
+const_assert_eq!(offset_of!(CellHead, response_length), 24);
+const_assert_eq!(offset_of!(CellHead, response_encoding), 28);
+const_assert_eq!(offset_of!(CellHead, time_ns), 32);
+const_assert_eq!(offset_of!(CellHead, reserved), 40);
+
+/// A word alone in its cache line.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Line {
+    /// The word.
+    pub word: AtomicU32,
+    /// Zero.
+    pub reserved: [AtomicU32; 15],
+}
+
+const_assert_eq!(size_of::<Line>(), 64);
+const_assert_eq!(offset_of!(Line, reserved), 4);
+
+/// The words that all users of a tunnel share.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct TunnelControl {
+    /// What dispatchers sleep on.
+    pub bell: Line,
+    /// What callers without a free cell sleep on.
+    pub room: Line,
+    /// The next ticket.
+    pub tickets: Line,
+    /// How many calls were run, for people; wraps.
+    pub served: AtomicU32,
+    /// How many were too old to be run, for people; wraps.
+    pub dropped: AtomicU32,
+    /// Zero.
+    pub reserved: [AtomicU32; 14],
+}
+
+const_assert_eq!(size_of::<TunnelControl>(), 256);
+const_assert_eq!(align_of::<TunnelControl>(), 64);
+const_assert_eq!(offset_of!(TunnelControl, bell), 0);
+const_assert_eq!(offset_of!(TunnelControl, room), 64);
+const_assert_eq!(offset_of!(TunnelControl, tickets), 128);
+const_assert_eq!(offset_of!(TunnelControl, served), 192);
+const_assert_eq!(offset_of!(TunnelControl, dropped), 196);
+const_assert_eq!(offset_of!(TunnelControl, reserved), 200);
+
+/// Everything before the cells.
+#[repr(C, align(64))]
+struct Front {
+    header: Header,
+    participants: ParticipantTable,
+    control: TunnelControl,
+}
+
+/// Where the cells start, in bytes.
+pub const CELLS_OFFSET: usize = 2560;
+const_assert_eq!(size_of::<Front>(), CELLS_OFFSET);
+const_assert_eq!(offset_of!(Front, header), 0);
+const_assert_eq!(offset_of!(Front, participants), HEADER_SIZE);
+const_assert_eq!(offset_of!(Front, control), 2304);
+
+/// How many cells for arguments and responses of which sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TunnelGeometry {
+    cell_count: u32,
+    max_argument_size: u32,
+    max_response_size: u32,
+}
+
+const fn rounded(size: u32) -> u32 {
+    size.next_multiple_of(PAYLOAD_ALIGNMENT as u32)
+}
+
+impl TunnelGeometry {
+    /// `cell_count` cells, if all numbers are within the limits and the whole is
+    /// addressable here. A response size of 0 makes a function that never
+    /// answers.
+    ///
+    /// ```
+    /// use robot_ipc_core::tunnel::TunnelGeometry;
+    /// assert_eq!(TunnelGeometry::new(16, 8, 0).unwrap().file_size(), 2560 + 16 * 128);
+    /// assert!(TunnelGeometry::new(0, 8, 8).is_none());
+    /// assert!(TunnelGeometry::new(16, 0, 8).is_none());
+    /// ```
+    #[must_use]
+    pub const fn new(
+        cell_count: u32,
+        max_argument_size: u32,
+        max_response_size: u32,
+    ) -> Option<Self> {
+        if cell_count < MIN_CELLS
+            || cell_count > MAX_CELLS
+            || max_argument_size == 0
+            || max_argument_size > MAX_PART_SIZE
+            || max_response_size > MAX_PART_SIZE
+        {
+            return None;
+        }
+        let geometry = TunnelGeometry {
+            cell_count,
+            max_argument_size,
+            max_response_size,
+        };
+        if geometry.file_size() > isize::MAX as u64 {
+            None
+        } else {
+            Some(geometry)
+        }
+    }
+
+    /// How many cells.
+    #[must_use]
+    pub const fn cell_count(&self) -> u32 {
+        self.cell_count
+    }
+
+    /// How many bytes the arguments can have.
+    #[must_use]
+    pub const fn max_argument_size(&self) -> u32 {
+        self.max_argument_size
+    }
+
+    /// How many bytes a response can have.
+    #[must_use]
+    pub const fn max_response_size(&self) -> u32 {
+        self.max_response_size
+    }
+
+    /// From one cell to the next, in bytes; below 2^32 by the limits.
+    #[must_use]
+    pub const fn cell_stride(&self) -> u32 {
+        size_of::<CellHead>() as u32
+            + rounded(self.max_argument_size)
+            + rounded(self.max_response_size)
+    }
+
+    /// Bytes of the whole segment.
+    #[must_use]
+    pub const fn file_size(&self) -> u64 {
+        CELLS_OFFSET as u64 + self.cell_count as u64 * self.cell_stride() as u64
+    }
+
+    /// The header of a segment of this geometry.
+    #[must_use]
+    pub const fn header(&self, creator: &Creator) -> Header {
+        let geometry = [
+            self.cell_count,
+            self.max_argument_size,
+            self.max_response_size,
+            self.cell_stride(),
+            CELLS_OFFSET as u32,
+            0,
+            0,
+            0,
+        ];
+        Header::new(Kind::Function, self.file_size(), geometry, creator)
+    }
+
+    /// The geometry that a checked header tells.
+    ///
+    /// # Errors
+    /// [`HeaderError::BadGeometry`] if it is not one of ours.
+    pub fn from_header(header: &Header) -> Result<Self, HeaderError> {
+        let [cells, argument, response, ..] = header.geometry;
+        let geometry =
+            TunnelGeometry::new(cells, argument, response).ok_or(HeaderError::BadGeometry)?;
+        let expected = geometry.header(&header.creator());
+        if expected.geometry == header.geometry && expected.file_size == header.file_size {
+            Ok(geometry)
+        } else {
+            Err(HeaderError::BadGeometry)
+        }
+    }
+}
+
+impl Default for TunnelGeometry {
+    fn default() -> Self {
+        TunnelGeometry {
+            cell_count: DEFAULT_CELLS,
+            max_argument_size: 4096,
+            max_response_size: 4096,
+        }
+    }
+}
+
+/// The header of a new segment; all bytes that follow are zero.
+#[must_use]
+pub fn initial_bytes(geometry: &TunnelGeometry, creator: &Creator) -> [u8; HEADER_SIZE] {
+    bytemuck::cast(geometry.header(creator))
+}
+
+/// The memory of a tunnel that lies in a segment.
+#[derive(Clone, Copy, Debug)]
+pub struct MappedTunnel<'a> {
+    start: NonNull<u8>,
+    geometry: TunnelGeometry,
+    memory: PhantomData<&'a AtomicU32>,
+}
+
+// SAFETY: all access is atomic.
+unsafe impl Send for MappedTunnel<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for MappedTunnel<'_> {}
+
+impl<'a> MappedTunnel<'a> {
+    /// The tunnel in the segment at `start`.
+    ///
+    /// # Safety
+    /// - `start` is aligned to 64 bytes, and `geometry.file_size()` bytes from
+    ///   there stay mapped for `'a`, to read and write;
+    /// - all who touch them during `'a` do so through this crate, or from
+    ///   outside this program. What the bytes *are* does not matter.
+    #[must_use]
+    pub const unsafe fn new(start: NonNull<u8>, geometry: TunnelGeometry) -> Self {
+        MappedTunnel {
+            start,
+            geometry,
+            memory: PhantomData,
+        }
+    }
+
+    /// How many cells of which sizes.
+    #[must_use]
+    pub const fn geometry(&self) -> TunnelGeometry {
+        self.geometry
+    }
+
+    /// Who the participants say they are.
+    #[must_use]
+    pub fn participants(&self) -> &'a ParticipantTable {
+        // SAFETY: inside the `CELLS_OFFSET` bytes that `new` was promised,
+        // aligned since `start` is, and made of atomics.
+        unsafe {
+            self.start
+                .byte_add(offset_of!(Front, participants))
+                .cast()
+                .as_ref()
+        }
+    }
+
+    /// The words that all users share.
+    #[must_use]
+    pub fn control(&self) -> &'a TunnelControl {
+        // SAFETY: inside the `CELLS_OFFSET` bytes that `new` was promised,
+        // aligned to 64 since `start` is, and made of atomics.
+        unsafe {
+            self.start
+                .byte_add(offset_of!(Front, control))
+                .cast()
+                .as_ref()
+        }
+    }
+
+    /// Where `cell` starts. A number past the last cell gives the first one, so
+    /// that none can lead outside.
+    fn cell(&self, cell: u32) -> NonNull<u8> {
+        let cell = if cell < self.geometry.cell_count {
+            cell as usize
+        } else {
+            0
+        };
+        // SAFETY: `file_size` fits an isize (checked by `TunnelGeometry::new`)
+        // and the cell ends inside it.
+        unsafe {
+            self.start
+                .byte_add(CELLS_OFFSET + cell * self.geometry.cell_stride() as usize)
+        }
+    }
+
+    fn argument(&self, cell: u32) -> Words<'a> {
+        let size = rounded(self.geometry.max_argument_size) as usize;
+        // SAFETY: a cell is a head, 64 bytes, then so many bytes for arguments,
+        // a multiple of 64; all inside what `new` was promised, and nobody here
+        // reaches them but through `Words`.
+        unsafe { Words::new(self.cell(cell).byte_add(size_of::<CellHead>()), size) }
+    }
+
+    fn response(&self, cell: u32) -> Words<'a> {
+        let before = size_of::<CellHead>() + rounded(self.geometry.max_argument_size) as usize;
+        let size = rounded(self.geometry.max_response_size) as usize;
+        // SAFETY: as for `argument`, behind it.
+        unsafe { Words::new(self.cell(cell).byte_add(before), size) }
+    }
+}
+
+impl TunnelMemory for MappedTunnel<'_> {
+    fn cell_count(&self) -> u32 {
+        self.geometry.cell_count
+    }
+    fn max_argument_size(&self) -> u32 {
+        self.geometry.max_argument_size
+    }
+    fn max_response_size(&self) -> u32 {
+        self.geometry.max_response_size
+    }
+    fn bell(&self) -> &AtomicU32 {
+        &self.control().bell.word
+    }
+    fn room(&self) -> &AtomicU32 {
+        &self.control().room.word
+    }
+    fn tickets(&self) -> &AtomicU32 {
+        &self.control().tickets.word
+    }
+    fn head(&self, cell: u32) -> &CellHead {
+        // SAFETY: a cell starts with its head, aligned to 64 as the stride is a
+        // multiple of it; inside what `new` was promised; made of atomics.
+        unsafe { self.cell(cell).cast().as_ref() }
+    }
+    fn fill_argument(&self, cell: u32, offset: usize, bytes: &[u8]) {
+        self.argument(cell).copy_in(offset, bytes);
+    }
+    fn copy_argument(&self, cell: u32, bytes: &mut [u8]) {
+        self.argument(cell).copy_out(0, bytes);
+    }
+    fn fill_response(&self, cell: u32, offset: usize, bytes: &[u8]) {
+        self.response(cell).copy_in(offset, bytes);
+    }
+    fn copy_response(&self, cell: u32, bytes: &mut [u8]) {
+        self.response(cell).copy_out(0, bytes);
+    }
+}

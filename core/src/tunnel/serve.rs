@@ -1,0 +1,224 @@
+//! The dispatcher's side.
+
+use super::{CellWord, FLAG_ATTEMPTS, Outcome, Part, State, Tunnel, TunnelMemory};
+use crate::codec::Encoding;
+use crate::environment::{Environment, Step};
+use crate::participant::Participant;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::TunnelSite;
+
+/// How often a dispatcher looks for the oldest call before it takes the one it
+/// saw last: callers and other dispatchers may change the picture all the time.
+const SCAN_ATTEMPTS: u32 = if cfg!(robot_ipc_loom) { 3 } else { 16 };
+
+/// A call that is mine to run. It has to be ended by [`finish`](Tunnel::finish).
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a call that is dropped hangs its caller until the process ends"]
+pub struct Taken {
+    cell: u32,
+    generation: u32,
+    ticket: u32,
+    argument: Part,
+    time_ns: u64,
+    one_way: bool,
+}
+
+impl Taken {
+    /// Its place in the order.
+    #[must_use]
+    pub fn ticket(&self) -> u32 {
+        self.ticket
+    }
+
+    /// What its arguments are.
+    #[must_use]
+    pub fn argument(&self) -> Part {
+        self.argument
+    }
+
+    /// When it was made, in ns since boot; 0 if its caller has no clock.
+    #[must_use]
+    pub fn time_ns(&self) -> u64 {
+        self.time_ns
+    }
+
+    /// Whether nobody wanted a response from the start.
+    #[must_use]
+    pub fn is_one_way(&self) -> bool {
+        self.one_way
+    }
+}
+
+/// Why a call could not be ended: somebody has changed words that were ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FinishError;
+
+/// A ready cell, as it was seen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    cell: u32,
+    word: CellWord,
+    ticket: u32,
+}
+
+impl<M: TunnelMemory> Tunnel<M> {
+    /// Takes the call that was made first, if there is one. Who is about to sleep
+    /// also asks [`has_calls`](Tunnel::has_calls): with many callers and
+    /// dispatchers at work this may give up without a call, though there is one.
+    pub fn take<E: Environment>(&self, environment: &E, me: Participant) -> Option<Taken> {
+        if self.is_retired() {
+            return None;
+        }
+        let mut oldest = self.oldest()?;
+        for attempt in 0..SCAN_ATTEMPTS {
+            let again = self.oldest()?;
+            if again != oldest && attempt + 1 < SCAN_ATTEMPTS {
+                oldest = again;
+                continue;
+            }
+            environment.step(Step::CallSeen);
+            let head = self.memory.head(again.cell);
+            let mine = again.word.moved(State::Running, me.claim());
+            // SYNC take ↔ submit: the arguments are not looked at before the
+            // call is mine, nor as they were before it was ready.
+            let acquire = TunnelSite::Take.order(Acquire);
+            let swapped =
+                head.word
+                    .compare_exchange(again.word.word(), mine.word(), acquire, Relaxed);
+            if swapped.is_err() {
+                oldest = self.oldest()?;
+                continue;
+            }
+            environment.step(Step::CallTaken);
+            let length = head.argument_length.load(Relaxed);
+            return Some(Taken {
+                cell: again.cell,
+                generation: again.word.generation(),
+                // Read again: the cell may have been used anew since it was seen.
+                ticket: head.ticket.load(Relaxed),
+                argument: Part {
+                    length: length.min(self.memory.max_argument_size()),
+                    encoding: Encoding(head.argument_encoding.load(Relaxed)),
+                },
+                time_ns: u64::from(head.time_ns[0].load(Relaxed))
+                    | u64::from(head.time_ns[1].load(Relaxed)) << 32,
+                one_way: again.word.is_orphan(),
+            });
+        }
+        None
+    }
+
+    /// The ready cell with the smallest ticket.
+    fn oldest(&self) -> Option<Seen> {
+        let mut oldest: Option<Seen> = None;
+        for cell in 0..self.memory.cell_count() {
+            let head = self.memory.head(cell);
+            // SYNC scan ↔ submit: the ticket must be the one of this call.
+            let word = head.word.load(TunnelSite::Scan.order(Acquire));
+            let word = CellWord::from_word(word);
+            if word.state() != Some(State::Ready) {
+                continue;
+            }
+            let ticket = head.ticket.load(Relaxed);
+            let is_older = |other: Seen| (ticket.wrapping_sub(other.ticket) as i32) < 0;
+            if oldest.is_none_or(is_older) {
+                oldest = Some(Seen { cell, word, ticket });
+            }
+        }
+        oldest
+    }
+
+    /// Whether a call is waiting to be taken.
+    pub fn has_calls(&self) -> bool {
+        self.oldest().is_some()
+    }
+
+    /// Copies a call's arguments, or their beginning, into memory that nobody
+    /// else can change.
+    pub fn copy_argument(&self, taken: &Taken, buffer: &mut [u8]) {
+        let length = buffer.len().min(taken.argument.length as usize);
+        self.memory.copy_argument(taken.cell, &mut buffer[..length]);
+    }
+
+    /// Copies `bytes` into a call's response at `offset`; what lies past the
+    /// largest size is left out.
+    pub fn fill_response(&self, taken: &Taken, offset: usize, bytes: &[u8]) {
+        let room = (self.memory.max_response_size() as usize).saturating_sub(offset);
+        self.memory
+            .fill_response(taken.cell, offset, &bytes[..bytes.len().min(room)]);
+    }
+
+    /// Whether anybody still wants the response of a running call.
+    pub fn is_wanted(&self, taken: &Taken) -> bool {
+        !self.see(taken.cell).is_orphan()
+    }
+
+    /// Ends a call: with a response that was filled in, or without one.
+    ///
+    /// # Errors
+    /// The cell is not ours any more, which only damage or malice can bring
+    /// about; it is left alone.
+    pub fn finish<E: Environment>(
+        &self,
+        environment: &E,
+        me: Participant,
+        taken: Taken,
+        response: Option<(Outcome, Part)>,
+    ) -> Result<(), FinishError> {
+        let head = self.memory.head(taken.cell);
+        if let Some((outcome, part)) = response {
+            let length = part.length.min(self.memory.max_response_size());
+            head.outcome.store(outcome.0, Relaxed);
+            head.response_length.store(length, Relaxed);
+            head.response_encoding.store(part.encoding.0, Relaxed);
+        }
+        environment.step(Step::Answered);
+        for _ in 0..FLAG_ATTEMPTS {
+            // Relaxed: only flags can have changed, and the swap compares them.
+            let seen = CellWord::from_word(head.word.load(Relaxed));
+            let is_mine = seen.state() == Some(State::Running)
+                && seen.who() == me.claim()
+                && seen.generation() == taken.generation;
+            if !is_mine {
+                return Err(FinishError);
+            }
+            if response.is_none() || seen.is_orphan() {
+                if self.free(environment, taken.cell, seen) {
+                    return Ok(());
+                }
+            } else if self.hand_over(environment, taken.cell, seen, State::Done) {
+                environment.step(Step::Finished);
+                return Ok(());
+            }
+        }
+        Err(FinishError)
+    }
+
+    /// Moves a running call to `state`, its caller's again; `false` if its flags
+    /// have changed since it was `seen`.
+    pub(super) fn hand_over<E: Environment>(
+        &self,
+        environment: &E,
+        cell: u32,
+        seen: CellWord,
+        state: State,
+    ) -> bool {
+        let head = self.memory.head(cell);
+        let next = seen
+            .moved(state, head.caller.load(Relaxed))
+            .without_waiting();
+        // SYNC finish ↔ see: the response must be seen with it.
+        let release = TunnelSite::Finish.order(Release);
+        if head
+            .word
+            .compare_exchange(seen.word(), next.word(), release, Relaxed)
+            .is_err()
+        {
+            return false;
+        }
+        if seen.is_waiting() {
+            environment.wake_all(&head.word);
+        }
+        true
+    }
+}
