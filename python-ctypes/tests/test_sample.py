@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,18 +18,18 @@ from support import (  # noqa: F401
 )
 import robot_ipc
 
-# What a process can tell about a value whose age it must not know.
-HAS_NO_AGE = """
-def has_no_age(variable, value):
-    for ask in (lambda: variable.age, lambda: variable.read(max_age=10.0**9)):
-        try: answer = ask()
-        except robot_ipc.NoAge: pass
-        else: raise AssertionError("an age: {!r}".format(answer))
-    sample = variable.sample()
-    assert (sample.value, sample.age) == (value, None), sample
-    assert variable.data == value
+# A process of another time namespace: what it writes, or what it is told.
+WRITE_ELSEWHERE = """import sys, robot_ipc
+robot_ipc.HostVariable(sys.argv[1]).data = "elsewhere"
 """
-exec(HAS_NO_AGE)
+ASK_ELSEWHERE = """import sys, robot_ipc
+variable = robot_ipc.HostVariable(sys.argv[1])
+for ask in (lambda: variable.age, lambda: variable.read(max_age=1e9)):
+    try: print(ask())
+    except robot_ipc.NoAge: print("NoAge")
+print(variable.sample().age, variable.data)
+"""
+BOOT_CLOCK = "import time; print(time.clock_gettime(time.CLOCK_BOOTTIME))"
 
 
 class Sample(TestCase):
@@ -83,6 +84,52 @@ for version in range(2, 20001): variable.data = version"""
         self.assertEqual(variable.sample(), ({"x": 1}, 1, 0, None))
         self.assertRaises(robot_ipc.NoAge, lambda: variable.read(max_age=1))
         self.assertEqual(variable.data, {"x": 1})
+
+    def elsewhere(self, code, *arguments):
+        """What `code` prints in a time namespace that was booted 100000 s before this one."""
+        command = ["unshare", "-T", "--boottime", "100000", sys.executable, "-c", code]
+        done = subprocess.run(
+            command + list(arguments), env=environment(), stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, universal_newlines=True, timeout=PATIENCE,
+        )
+        if done.stderr.startswith("unshare:"):
+            self.skipTest("another time namespace: " + done.stderr.splitlines()[0])
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return done.stdout
+
+    def assertHasNoAge(self, variable, value):
+        self.assertRaises(robot_ipc.NoAge, lambda: variable.age)
+        for max_age in (0, 1, 1e9):
+            self.assertRaises(robot_ipc.NoAge, lambda: variable.read(max_age=max_age))
+        sample = variable.sample()
+        self.assertEqual((sample.value, sample.age), (value, None))
+        self.assertEqual(variable.data, value)
+
+    def test_a_value_of_another_time_namespace_has_no_age(self):
+        """Against an old value that is taken for a young one, because the clock of the
+        container that wrote it, or the one that reads it, is ahead or behind."""
+        if os.geteuid() != 0:
+            self.skipTest("another time namespace: needs root")
+        if shutil.which("unshare") is None:
+            self.skipTest("another time namespace: there is no `unshare`")
+        ahead = float(self.elsewhere(BOOT_CLOCK)) - time.clock_gettime(time.CLOCK_BOOTTIME)
+        if ahead < 90000:
+            self.skipTest("another time namespace: the clock is the same in it")
+
+        ours = self.open()
+        self.elsewhere(WRITE_ELSEWHERE, ours.name)
+        self.assertHasNoAge(ours, "elsewhere")
+        ours.data = "here"  # what is written here, after that, has one
+        self.assertTrue(0 <= ours.age < PATIENCE)
+        self.assertEqual(ours.read(max_age=PATIENCE), "here")
+        self.assertEqual(self.elsewhere(ASK_ELSEWHERE, ours.name), "NoAge\nNoAge\nNone here\n")
+
+        name = new_name()
+        self.elsewhere(WRITE_ELSEWHERE, name)
+        theirs = self.open(name)
+        self.assertHasNoAge(theirs, "elsewhere")
+        theirs.data = "here"
+        self.assertHasNoAge(theirs, "here")
 
 
 if __name__ == "__main__":

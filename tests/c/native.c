@@ -84,73 +84,73 @@ static void soil(void *opaque, const void *in_use, size_t size, int how)
 
 /* Against a loan that fails and leaves in its struct what looks like a loan, so
  * that freeing it crashes, or ends the one whose bytes those are. */
-static void failed_loans(ripc_variable *two_slots, ripc_variable *read_only, int how)
+static void failed_loans(ripc_variable *variable, ripc_variable *const *failing, int how)
 {
     ripc_loan loan, failed;
     void *data, *none = NULL;
-    CHECK(ripc_variable_loan(two_slots, &loan, &data, NULL) == RIPC_OK);
-
-    soil(&failed, &loan, sizeof failed, how);
-    CHECK(ripc_variable_loan(two_slots, &failed, &none, NULL) == RIPC_NO_FREE_SLOT);
-    ripc_loan_free(&failed);
-    soil(&failed, &loan, sizeof failed, how);
-    CHECK(ripc_variable_loan(read_only, &failed, &none, NULL) == RIPC_READ_ONLY);
-    ripc_loan_free(&failed);
-    ripc_loan_free(&failed);
-    soil(&failed, &loan, sizeof failed, how);
-    CHECK(ripc_variable_loan(NULL, &failed, &none, NULL) == RIPC_BAD_ARGUMENT);
-    CHECK(ripc_loan_publish(&failed, 1, RIPC_ENCODING_RAW, NULL) == RIPC_BAD_ARGUMENT);
+    CHECK(ripc_variable_loan(variable, &loan, &data, NULL) == RIPC_OK);
+    static const ripc_status statuses[] = {RIPC_CANNOT_BORROW, RIPC_READ_ONLY, RIPC_BAD_ARGUMENT};
+    for (int number = 0; number < 3; number++) {
+        soil(&failed, &loan, sizeof failed, how);
+        CHECK(ripc_variable_loan(failing[number], &failed, &none, NULL) == statuses[number]);
+        ripc_loan_free(&failed);
+        ripc_loan_free(&failed);
+        soil(&failed, &loan, sizeof failed, how);
+        CHECK(ripc_variable_loan(failing[number], &failed, &none, NULL) == statuses[number]);
+        CHECK(ripc_loan_publish(&failed, 1, RIPC_ENCODING_RAW, NULL) == RIPC_BAD_ARGUMENT);
+    }
     CHECK(none == NULL);
 
-    /* The one that did not fail still has its slot. */
-    CHECK(ripc_variable_write(two_slots, "x", 1, 1, -1, NULL) == RIPC_NO_FREE_SLOT);
+    /* The one that did not fail still has its slot, the only one to lend. */
+    CHECK(ripc_variable_loan(variable, &failed, &none, NULL) == RIPC_CANNOT_BORROW);
     memcpy(data, "loan", 4);
     CHECK(ripc_loan_publish(&loan, 4, RIPC_ENCODING_RAW, NULL) == RIPC_OK);
 }
 
 /* Against the same of a borrow. */
-static void failed_borrows(ripc_variable *two_slots, ripc_variable *never_written, int how)
+static void failed_borrows(ripc_variable *variable, ripc_variable *const *failing, int how)
 {
     ripc_borrow borrow, failed;
     const void *seen, *none = NULL;
-    CHECK(ripc_variable_borrow(two_slots, &borrow, &seen, NULL) == RIPC_OK);
-
-    soil(&failed, &borrow, sizeof failed, how);
-    CHECK(ripc_variable_borrow(never_written, &failed, &none, NULL) == RIPC_NEVER_WRITTEN);
-    ripc_borrow_free(&failed);
-    ripc_borrow_free(&failed);
-    soil(&failed, &borrow, sizeof failed, how);
-    CHECK(ripc_variable_borrow(NULL, &failed, &none, NULL) == RIPC_BAD_ARGUMENT);
-    ripc_borrow_free(&failed);
+    CHECK(ripc_variable_borrow(variable, &borrow, &seen, NULL) == RIPC_OK);
+    static const ripc_status statuses[] = {RIPC_CANNOT_BORROW, RIPC_READ_ONLY, RIPC_BAD_ARGUMENT};
+    for (int number = 0; number < 3; number++) {
+        soil(&failed, &borrow, sizeof failed, how);
+        CHECK(ripc_variable_borrow(failing[number], &failed, &none, NULL) == statuses[number]);
+        ripc_borrow_free(&failed);
+        ripc_borrow_free(&failed);
+    }
     CHECK(none == NULL);
 
-    /* The one that did not fail still has its slot: one write fits beside it. */
-    CHECK(ripc_variable_write(two_slots, "next", 4, RIPC_ENCODING_RAW, -1, NULL) == RIPC_OK);
-    CHECK(ripc_variable_write(two_slots, "x", 1, 1, -1, NULL) == RIPC_NO_FREE_SLOT);
+    /* The one that did not fail still has its slot, the only one to lend. */
+    CHECK(ripc_variable_write(variable, "next", 4, RIPC_ENCODING_RAW, -1, NULL) == RIPC_OK);
+    CHECK(ripc_variable_borrow(variable, &failed, &none, NULL) == RIPC_CANNOT_BORROW);
+    CHECK(ripc_variable_write(variable, "last", 4, RIPC_ENCODING_RAW, -1, NULL) == RIPC_OK);
     CHECK(memcmp(seen, "loan", 4) == 0);
     ripc_borrow_free(&borrow);
-    CHECK(ripc_variable_write(two_slots, "last", 4, RIPC_ENCODING_RAW, -1, NULL) == RIPC_OK);
 }
 
 static void in_place_failed(void)
 {
-    ripc_variable *two_slots, *read_only, *never_written;
+    ripc_variable *two_slots, *three_slots, *read_only;
     ripc_variable_options options;
     ripc_variable_options_init(&options);
-    options.slots = 2;
     options.write_timeout_ns = 1000000;
+    options.slots = 2;
     CHECK(ripc_variable_open("two slots", &options, &two_slots) == RIPC_OK);
     CHECK(ripc_variable_write(two_slots, "first", 5, RIPC_ENCODING_RAW, -1, NULL) == RIPC_OK);
+    options.slots = 3;
+    CHECK(ripc_variable_open("three slots", &options, &three_slots) == RIPC_OK);
     options.read_only = 1;
-    CHECK(ripc_variable_open("two slots", &options, &read_only) == RIPC_OK);
-    CHECK(ripc_variable_open("never written", NULL, &never_written) == RIPC_OK);
+    CHECK(ripc_variable_open("three slots", &options, &read_only) == RIPC_OK);
     for (int how = 0; how < 3; how++) {
-        failed_loans(two_slots, read_only, how);
-        failed_borrows(two_slots, never_written, how);
+        ripc_variable *const failing[] = {two_slots, read_only, NULL};
+        failed_loans(three_slots, failing, how);
+        failed_borrows(three_slots, failing, how);
     }
     ripc_variable_free(two_slots);
+    ripc_variable_free(three_slots);
     ripc_variable_free(read_only);
-    ripc_variable_free(never_written);
 }
 
 /* Against options that are taken for others: no mode is negative but -1, and what
