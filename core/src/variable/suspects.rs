@@ -101,6 +101,11 @@ mod tests {
             "another holder"
         );
         assert!(suspects.pass(3, 2 << 24, 12, 20 * millisecond));
+        // The clock's word wraps between the two looks.
+        let wrap = (1u64 << 32) << TIME_SHIFT;
+        assert!(!suspects.pass(4, 1 << 24, 10, wrap - 1));
+        assert!(!suspects.pass(4, 1 << 24, 10, wrap + millisecond / 2));
+        assert!(suspects.pass(4, 1 << 24, 10, wrap + 2 * millisecond));
         assert!(
             !suspects.pass(62, 2 << 24, 12, 20 * millisecond),
             "past the last slot"

@@ -467,6 +467,46 @@ fn golden_bytes() {
     assert_eq!(bytes, [0xA1, 0xA2, 0xA3, 0, 0, 0, 0, 0]);
 }
 
+/// Against firmware and Linux that mean different bytes by the same variable:
+/// static memory and a segment made at run time, after the same writes.
+#[test]
+#[allow(unsafe_code)]
+fn static_and_mapped_memory_have_the_same_bytes() {
+    use core::ptr::NonNull;
+
+    let in_static = Box::new(Static::new());
+    let geometry = VariableGeometry::new(4, 64).unwrap();
+    let mut in_segment = Box::new(Static::new());
+    let size = size_of::<Static>();
+    assert_eq!(size as u64, geometry.file_size());
+    let start = NonNull::from_mut(&mut *in_segment).cast::<u8>();
+    let initial = initial_bytes(&geometry, &Creator::default());
+    // SAFETY: `size` bytes that are ours alone; what they were does not matter.
+    let mapped = unsafe {
+        start.write_bytes(0, size);
+        start.copy_from_nonoverlapping(NonNull::from_ref(&initial).cast(), initial.len());
+        Variable::new(MappedVariable::new(start, geometry))
+    };
+    // SAFETY: all bytes are initialized, nobody writes them meanwhile, and the
+    // types have no padding (checked where they are defined).
+    let bytes = |start: *const u8| unsafe { core::slice::from_raw_parts(start, size) }.to_vec();
+    let both = || (bytes((&raw const *in_static).cast()), bytes(start.as_ptr()));
+    let (left, right) = both();
+    assert!(left == right, "as they are made");
+    for value in [
+        &b"first"[..],
+        b"second",
+        b"third",
+        &[7; 64],
+        b"around again",
+    ] {
+        write(&in_static.variable(), value).unwrap();
+        write(&mapped, value).unwrap();
+        let (left, right) = both();
+        assert!(left == right, "after {value:?}");
+    }
+}
+
 /// Against geometry that overflows, and against headers that lie about it.
 #[test]
 fn geometry_at_and_past_each_limit() {
