@@ -539,7 +539,7 @@ _A_WHILE = 1.0
 # How long `unlink` waits for another process that is removing the variable, in seconds.
 _REMOVE_TIMEOUT = 1.0
 
-# How often `update` starts again.
+# An update that loses is tried again at least so often, and as long as a write may take.
 _UPDATE_ATTEMPTS = 1000
 
 # Fixed, not the highest that the running Python knows: processes of different Pythons
@@ -1168,11 +1168,13 @@ class HostVariable(Generic[T]):
             What `change` gets as long as nobody has written, instead of `NeverWritten`.
 
         Raises what `data` and `write` do; `Contended` if others were faster a thousand
-        times; TypeError if `change` returns None, which is a forgotten ``return``: to store
+        times and for as long as `write_timeout`; TypeError if `change` returns None, which is a forgotten ``return``: to store
         None, use `write`. The value before stays then.
         """
         handle = self._handle or self._refuse()
-        for _ in range(_UPDATE_ATTEMPTS):
+        start = time.monotonic()
+        attempts = 0
+        while True:
             scratch, status = self._bytes(handle, _NO_LIMIT)
             if status == _NEVER_WRITTEN and default is not _MISSING:
                 version, value = 0, default
@@ -1188,8 +1190,12 @@ class HostVariable(Generic[T]):
             if status != _CHANGED:
                 _check(status)
                 return changed
-        text = "variable {!r}: other processes were faster each of {} times"
-        raise Contended(text.format(self._name, _UPDATE_ATTEMPTS))
+            attempts += 1
+            if attempts >= _UPDATE_ATTEMPTS and self._write_timeout is not None:
+                tried = time.monotonic() - start
+                if tried >= self._write_timeout:
+                    text = "variable {!r}: other processes were faster each of {} times, for {:.3g} s"
+                    raise Contended(text.format(self._name, attempts, tried))
 
     def _put(
         self, handle: _Handle, replaces: Optional[int], data: Any, size: int, stamp: Any

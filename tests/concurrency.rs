@@ -17,6 +17,42 @@ fn start(scratch: &Scratch, arguments: &[&str], count: usize) -> Vec<Partner> {
     partners
 }
 
+/// Against an update that gives up, or hangs, because others are faster: here by
+/// a write in the middle of each of its tries.
+#[test]
+fn an_update_that_loses_goes_on_until_its_time_is_up() {
+    let scratch = Scratch::new();
+    let options = scratch.options().max_size(8);
+    let (loser, winner) = (
+        options.open("counter").expect("it can be made"),
+        options.open("counter").expect("it exists"),
+    );
+    let mut tries = 0;
+    let written = loser.update(|_| {
+        tries += 1;
+        if tries < 3000 {
+            winner.write(b"first").expect("a slot");
+        }
+        b"at last".to_vec()
+    });
+    assert_eq!(written.expect("nobody is faster any more").version, 3000);
+
+    let short = std::time::Duration::from_millis(20);
+    let impatient = options
+        .write_timeout(short)
+        .open("counter")
+        .expect("it exists");
+    let refused = impatient.update(|_| {
+        winner.write(b"always").expect("a slot");
+        b"never".to_vec()
+    });
+    let refused = refused.expect_err("somebody is always faster");
+    assert!(
+        matches!(refused.reason(), Reason::Contended { .. }),
+        "{refused}"
+    );
+}
+
 /// Against torn values and lost writes.
 #[test]
 fn sixteen_writers_and_eight_readers_lose_and_tear_nothing() {

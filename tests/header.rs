@@ -32,6 +32,7 @@ fn generated() -> String {
         .with_src(folder.join("ffi.rs"))
         .with_src(folder.join("ffi/status.rs"))
         .with_src(folder.join("ffi/variable.rs"))
+        .with_src(folder.join("ffi/in_place.rs"))
         .generate()
         .expect("the sources are parsed");
     let mut text = Vec::new();

@@ -9,9 +9,11 @@
 #![allow(unsafe_code)]
 #![allow(non_camel_case_types)] // names of C types
 
+mod in_place;
 mod status;
 mod variable;
 
+pub use in_place::*;
 pub use status::{ripc_last_error, ripc_status, ripc_status_name};
 pub use variable::*;
 

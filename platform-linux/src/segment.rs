@@ -12,19 +12,23 @@
 
 #![allow(unsafe_code)]
 
+mod participation;
+mod removal;
+
+pub use participation::Census;
+pub(crate) use participation::Registration;
+
 use crate::error::{Error, Reason, Result};
 use crate::fork::{self, SlowPath};
-use crate::lock::{self, Anchor, Byte, Held};
+use crate::lock::{self, Byte};
 use crate::sharing::Sharing;
 use crate::shm::{self, Access, FileIdentity, NewFile, Place, Subject};
 use crate::steps::reached;
 use crate::{clock, futex};
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use robot_ipc_core::Environment;
+use core::sync::atomic::{AtomicPtr, Ordering};
 use robot_ipc_core::header::{HEADER_SIZE, Header, HeaderError};
-use robot_ipc_core::participant::{MAX_PARTICIPANTS, Participant};
 use robot_ipc_core::variable::{
-    InitialBytes, MappedVariable, Pins, Suspects, Variable, VariableGeometry, initial_bytes,
+    InitialBytes, MappedVariable, Variable, VariableGeometry, initial_bytes,
 };
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
@@ -59,16 +63,6 @@ pub(crate) struct Segment {
 unsafe impl Send for Segment {}
 // SAFETY: as above.
 unsafe impl Sync for Segment {}
-
-/// This process as a participant of a segment.
-#[derive(Debug)]
-pub(crate) struct Registration {
-    pub(crate) participant: Participant,
-    pub(crate) generation: u32,
-    pub(crate) suspects: Suspects,
-    pub(crate) pins: Mutex<Pins>,
-    _anchor: Anchor,
-}
 
 /// What to open, and what to do if it is not there.
 #[derive(Clone, Debug)]
@@ -330,222 +324,6 @@ impl Segment {
             Err(self.error(Reason::ReadOnly { operation }))
         }
     }
-
-    // ---------------------------------------------------------- participants
-
-    /// This process as a participant; registers it the first time.
-    #[inline]
-    pub(crate) fn registration(&self, operation: &'static str) -> Result<&Registration> {
-        // Acquire: pairs with the store in `register`; another thread may have
-        // registered just now.
-        let current = self.current.load(Ordering::Acquire);
-        // SAFETY: it points to one of `registrations`, which only grow in number
-        // until `self` is dropped.
-        match unsafe { current.as_ref() } {
-            Some(registration) if registration.generation == fork::generation() => Ok(registration),
-            _ => self.register(operation),
-        }
-    }
-
-    #[cold]
-    fn register(&self, operation: &'static str) -> Result<&Registration> {
-        self.check_writable(operation)?;
-        let slow_path = fork::slow_path();
-        let mut registrations = self
-            .registrations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let here = |registration: &Arc<Registration>| registration.generation == fork::generation();
-        if !registrations.last().is_some_and(here) {
-            let new = self
-                .new_registration(&slow_path)
-                .map_err(|reason| self.error(reason))?;
-            registrations.push(Arc::new(new));
-        }
-        let newest = registrations.last().map_or(core::ptr::null(), Arc::as_ptr);
-        // Release: pairs with the load in `registration`.
-        self.current.store(newest.cast_mut(), Ordering::Release);
-        // SAFETY: as in `registration`; one was pushed above if there was none.
-        Ok(unsafe { &*newest })
-    }
-
-    fn new_registration(&self, slow_path: &SlowPath) -> Result<Registration, Reason> {
-        let file = self.reopen()?;
-        for index in 0..MAX_PARTICIPANTS {
-            let Some(participant) = Participant::new(index) else {
-                break;
-            };
-            if !lock::try_exclusive(&file, Byte::Participant(participant))
-                .map_err(Reason::system("lock the segment"))?
-            {
-                continue;
-            }
-            reached("register: locked");
-            // Whoever had this index before is dead: the lock is ours.
-            let system = Registering { file: &file };
-            let variable = self.variable();
-            variable.recover(&system, participant, &None);
-            reached("register: recovered");
-            variable.reap_all(&system, participant);
-            let entry = variable.memory().participants().entry(participant);
-            entry.pid.store(std::process::id(), Ordering::Relaxed);
-            let anchor = Anchor::new(&file, slow_path)
-                .map_err(Reason::system("keep the lock of this process"))?;
-            reached("register: anchored");
-            return Ok(Registration {
-                participant,
-                generation: fork::generation(),
-                suspects: Suspects::new(),
-                pins: Mutex::new(Pins::new()),
-                _anchor: anchor,
-            });
-        }
-        Err(Reason::TooManyParticipants)
-    }
-
-    /// The system as this process's operations on the segment see it.
-    pub(crate) fn system(&self) -> System<'_> {
-        System { segment: self }
-    }
-
-    /// The segment's file, opened afresh: nobody keeps a descriptor.
-    fn reopen(&self) -> Result<OwnedFd, Reason> {
-        let file = match shm::open_file(self.subject.path(), self.access) {
-            Ok(file) => file,
-            Err(Errno::NOENT | Errno::LOOP) => return Err(self.gone()),
-            Err(errno) => return Err(Reason::system("open the segment again")(errno)),
-        };
-        let stat = rustix::fs::fstat(&file).map_err(Reason::system("look at the segment"))?;
-        if FileIdentity::of(&stat) == self.identity {
-            Ok(file)
-        } else {
-            Err(self.gone())
-        }
-    }
-
-    fn gone(&self) -> Reason {
-        if self.is_retired() {
-            Reason::Retired
-        } else {
-            Reason::NameRemoved
-        }
-    }
-
-    /// Fails if the name does not lead here any more.
-    pub(crate) fn check_name(&self) -> Result<()> {
-        match shm::identity_at(self.subject.path()) {
-            Ok(Some(identity)) if identity == self.identity => Ok(()),
-            Ok(_) => Err(self.error(self.gone())),
-            // It cannot be told; that is no reason to give up.
-            Err(_) => Ok(()),
-        }
-    }
-
-    // --------------------------------------------------------------- removal
-
-    /// Removes the object: retires it, so that every handle on it fails from
-    /// now on, and takes its name away.
-    pub(crate) fn retire(&self, timeout: Duration) -> Result<()> {
-        self.check_writable("remove it")?;
-        let start = Instant::now();
-        loop {
-            let done = {
-                let _slow_path = fork::slow_path();
-                self.try_retire().map_err(|reason| self.error(reason))?
-            };
-            if done {
-                return Ok(());
-            }
-            if start.elapsed() >= timeout {
-                return Err(self.error(Reason::BeingRemoved));
-            }
-            if futex::sleep(Duration::from_millis(1)) == futex::Wakened::BySignal {
-                return Err(self.error(Reason::Interrupted));
-            }
-        }
-    }
-
-    /// `false` if somebody else is removing it just now.
-    fn try_retire(&self) -> Result<bool, Reason> {
-        let file = self.reopen()?;
-        let stat = rustix::fs::fstat(&file).map_err(Reason::system("look at the segment"))?;
-        if !shm::may_remove(self.subject.path(), &stat) {
-            return Err(Reason::PermissionDenied {
-                operation: "remove the segment",
-            });
-        }
-        self.remove_name(&file)
-    }
-
-    /// Retires the (writable) segment and takes its name away, while holding the lock that
-    /// lets only one process do so; `false` if somebody else has that. `file` is
-    /// the segment's own, and this process may remove it.
-    fn remove_name(&self, file: &OwnedFd) -> Result<bool, Reason> {
-        let Some(_alone) = Held::take(file, Byte::Admin) else {
-            return Ok(false);
-        };
-        reached("retire: locked");
-        let path = self.subject.path();
-        let now = shm::identity_at(path).map_err(Reason::system("look at the segment"))?;
-        self.variable().retire(&self.system());
-        reached("retire: retired");
-        if now == Some(self.identity) {
-            match rustix::fs::unlink(path) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => return Err(Reason::system("take the segment's name away")(errno)),
-            }
-        }
-        reached("retire: removed");
-        Ok(true)
-    }
-
-    /// Removes the object if nothing alive has it open. `false` if something has.
-    pub(crate) fn remove_if_unused(request: &Request) -> Result<bool> {
-        let subject = Arc::new(request.subject.clone());
-        let remove = || {
-            let _slow_path = fork::slow_path();
-            let file = match shm::open_file(subject.path(), Access::ReadWrite) {
-                Ok(file) => file,
-                Err(Errno::NOENT) => return Err(Reason::NotFound),
-                Err(errno) => return Err(Reason::system("open the segment")(errno)),
-            };
-            let (stat, header) = inspect(&file, &request.sharing)?;
-            let geometry = VariableGeometry::from_header(&header)?;
-            // Held until the name is gone: who opens it meanwhile tries again.
-            let Some(_nobody) = Held::take(&file, Byte::Presence) else {
-                return Ok(false);
-            };
-            if !shm::may_remove(subject.path(), &stat) {
-                return Err(Reason::PermissionDenied {
-                    operation: "remove the segment",
-                });
-            }
-            let identity = FileIdentity::of(&stat);
-            let segment = Segment::map(request, &subject, &file, identity, header, geometry)?;
-            segment.remove_name(&file)
-        };
-        remove().map_err(|reason| Error::new(&subject, reason))
-    }
-
-    /// How many participants live, and whether anybody has it open beside us.
-    pub(crate) fn census(&self) -> Result<Census> {
-        let count = || {
-            let _slow_path = fork::slow_path();
-            let file = self.reopen()?;
-            let mut participants = Vec::new();
-            for index in 0..MAX_PARTICIPANTS {
-                let Some(participant) = Participant::new(index) else {
-                    break;
-                };
-                let held = lock::is_held(&file, Byte::Participant(participant));
-                if held.map_err(Reason::system("ask for the segment's locks"))? {
-                    participants.push(self.variable().memory().pid(participant));
-                }
-            }
-            Ok(Census { participants })
-        };
-        count().map_err(|reason: Reason| self.error(reason))
-    }
 }
 
 impl Drop for Segment {
@@ -566,14 +344,6 @@ impl Drop for Segment {
         // they hold this segment.
         let _ = unsafe { munmap(self.start.as_ptr().cast(), self.size) };
     }
-}
-
-/// Who uses a segment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Census {
-    /// The process ids of those who have written or borrowed and live, as they
-    /// told them.
-    pub participants: Vec<u32>,
 }
 
 /// Whether this process has the file mapped already.
@@ -615,84 +385,4 @@ pub(crate) fn inspect(file: &OwnedFd, sharing: &Sharing) -> Result<(Stat, Header
     }
     let header = Header::check_any(&bytes[..size], stat.st_size as u64)?;
     Ok((stat, header))
-}
-
-/// The system around a registered participant's operations.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct System<'a> {
-    segment: &'a Segment,
-}
-
-impl Environment for System<'_> {
-    type Recovery = Taken;
-
-    #[inline]
-    fn now_ns(&self) -> u64 {
-        clock::now_ns()
-    }
-
-    #[inline]
-    fn write_time_ns(&self) -> u64 {
-        // Another time namespace's time would make old values look young.
-        if self.segment.same_clock {
-            clock::now_ns()
-        } else {
-            0
-        }
-    }
-
-    fn wake_all(&self, word: &AtomicU32) {
-        futex::wake_all(word);
-    }
-
-    #[cold]
-    fn try_take(&self, participant: Participant) -> Option<Taken> {
-        let slow_path = fork::slow_path();
-        let file = self.segment.reopen().ok()?;
-        let byte = Byte::Participant(participant);
-        matches!(lock::try_exclusive(&file, byte), Ok(true)).then_some(Taken {
-            file,
-            byte,
-            _slow_path: slow_path,
-        })
-    }
-}
-
-/// A dead participant's byte, held while its marks are cleared.
-#[derive(Debug)]
-pub(crate) struct Taken {
-    file: OwnedFd,
-    byte: Byte,
-    _slow_path: SlowPath,
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        // Before the descriptor is closed: a child that some other library
-        // made without our handlers could still have it.
-        lock::unlock(&self.file, self.byte);
-    }
-}
-
-/// The system around a registration, which is on the slow path already and has
-/// the file open.
-struct Registering<'a> {
-    file: &'a OwnedFd,
-}
-
-impl<'a> Environment for Registering<'a> {
-    /// `None` for the index that is being registered: its lock is kept.
-    type Recovery = Option<Held<'a>>;
-
-    fn now_ns(&self) -> u64 {
-        clock::now_ns()
-    }
-
-    fn wake_all(&self, word: &AtomicU32) {
-        futex::wake_all(word);
-    }
-
-    fn try_take(&self, participant: Participant) -> Option<Option<Held<'a>>> {
-        Some(Some(Held::take(self.file, Byte::Participant(participant))?))
-    }
 }

@@ -67,15 +67,35 @@ class Update(TestCase):
 
     def test_somebody_who_is_always_faster(self):
         """Against an update that never ends."""
-        variable = self.open()
+        variable = self.open(write_timeout=0.01)
         variable.data = 0
+        calls = []
 
         def change(value):
+            calls.append(value)
             variable.data = value + 1
             return value
 
-        parts = [variable.name, 1000]
-        self.assertRaisesWith(robot_ipc.Contended, parts, variable.update, change)
+        error = self.assertRaisesWith(
+            robot_ipc.Contended, [variable.name], variable.update, change
+        )
+        self.assertGreaterEqual(len(calls), 1000)
+        self.assertIn(str(len(calls)), str(error))
+
+    def test_somebody_who_is_faster_for_long(self):
+        """Against an update that gives up on a change it could still make."""
+        variable = self.open()
+        variable.data = 0
+        calls = []
+
+        def change(value):
+            calls.append(value)
+            if len(calls) < 3000:
+                variable.data = value + 1
+            return "at last"
+
+        self.assertEqual(variable.update(change), "at last")
+        self.assertEqual(variable.version, 3001)
 
     def test_four_processes_lose_nothing(self):
         """Against a change that is lost between reading and writing."""

@@ -176,7 +176,8 @@ impl<C: Codec> TypedVariable<C> {
     pub fn update(&self, mut change: impl FnMut(Option<C::Value>) -> C::Value) -> Result<Sample> {
         self.variable.segment().check_writable("update")?;
         let start = Instant::now();
-        for _ in 0..super::UPDATE_ATTEMPTS {
+        let mut attempt = 0;
+        loop {
             let (new, version) = match self.sample() {
                 Ok((value, sample)) => (change(Some(value)), sample.version),
                 Err(error) if *error.reason() == Reason::NeverWritten => (change(None), 0),
@@ -186,10 +187,9 @@ impl<C: Codec> TypedVariable<C> {
                 Err(error) if matches!(error.reason(), Reason::Changed { .. }) => {}
                 done => return done,
             }
+            attempt += 1;
+            self.variable.check_turn(attempt, start)?;
         }
-        Err(self.variable.error(Reason::Contended {
-            tried: start.elapsed(),
-        }))
     }
 }
 
