@@ -307,6 +307,28 @@ fn only_what_nobody_has_open_is_removed_as_unused() {
     assert_eq!(open(&scratch, "v").version().ok(), Some(0));
 }
 
+/// Against blaming the dead for a full variable, when nobody can ask any more who
+/// is dead, since the file was removed.
+#[test]
+fn a_write_without_a_slot_says_that_the_name_was_removed() {
+    let scratch = Scratch::new();
+    let options = scratch.options().slots(2);
+    let options = options.write_timeout(std::time::Duration::from_millis(20));
+    let variable = options.open("v").expect("it can be made");
+    variable.write(b"mine").expect("a slot");
+    let mut victim = Partner::start(
+        &scratch,
+        CHILD,
+        &["stop-in-write", "v", "Busy", "kill", "1"],
+    );
+    victim.expect("ready");
+    std::fs::remove_file(scratch.file("v")).expect("it is there");
+    victim.say("go");
+    victim.wait_until_killed();
+    let refused = variable.write(b"more").expect_err("no slot");
+    assert_eq!(*refused.reason(), Reason::NameRemoved, "{refused}");
+}
+
 /// Against a reader that is told there is no such variable, though its successor
 /// exists.
 #[test]
