@@ -33,6 +33,14 @@ pub trait Environment {
     /// (acquire): kernel locks are.
     fn try_take(&self, participant: Participant) -> Option<Self::Recovery>;
 
+    /// Whether a dispatcher may start a call that `caller` made at `time_ns` without
+    /// asking whether that caller still lives. Asking takes a system call on most
+    /// systems, so it is left out where the answer can hardly have changed.
+    fn is_known_to_live(&self, caller: Participant, time_ns: u64) -> bool {
+        let _ = (caller, time_ns);
+        false
+    }
+
     /// Called after each step of an operation. Does nothing, except in tests
     /// that stop or kill a process at exactly this step.
     #[inline(always)]

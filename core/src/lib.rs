@@ -16,6 +16,7 @@
 //! | [`words`] | copying bytes that somebody else may be changing |
 //! | [`header`] | the first bytes of a segment, and how they are checked |
 //! | [`participant`] | who is who in a segment |
+//! | [`recovery`] | taking back what the dead have left |
 //! | [`environment`] | what the protocols ask of the system around them |
 //! | [`variable`] | the host variable: a latest value with many readers and writers |
 //! | [`tunnel`] | the host function: calls to another process |
@@ -57,6 +58,7 @@ pub mod environment;
 pub mod header;
 pub mod name;
 pub mod participant;
+pub mod recovery;
 pub mod sync;
 pub mod tunnel;
 pub mod variable;

@@ -8,9 +8,12 @@
 //! [`Environment::try_take`](crate::Environment::try_take).
 //!
 //! The table in the segment only helps people: it names the process behind an
-//! index in error messages. No decision rests on it.
+//! index in error messages, and tells who serves a function. Whether what it says
+//! still holds is asked of the kernel.
 
 use crate::sync::AtomicU32;
+#[cfg(not(robot_ipc_loom))]
+use crate::sync::Ordering::Relaxed;
 
 /// How many participants a segment can have at once.
 pub const MAX_PARTICIPANTS: u32 = 255;
@@ -69,10 +72,10 @@ impl Participant {
 /// What a participant says of itself, for people to read.
 ///
 /// ```text
-///  0      4              8
-///  +------+--------------+
-///  | pid  | reserved (0) |
-///  +------+--------------+
+///  0      4         8
+///  +------+---------+
+///  | pid  | serving |
+///  +------+---------+
 /// ```
 #[repr(C)]
 #[derive(Debug)]
@@ -80,8 +83,30 @@ pub struct ParticipantEntry {
     /// The process id in its own pid namespace, or 0. Written by the
     /// participant when it registers.
     pub pid: AtomicU32,
-    /// Zero.
-    pub reserved: AtomicU32,
+    /// How many of its dispatchers serve the function; 0 in a variable. Written by
+    /// the participant, and cleared by who finds it dead.
+    pub serving: AtomicU32,
+}
+
+#[cfg(not(robot_ipc_loom))]
+impl ParticipantEntry {
+    /// Says that this is the process `pid`, which serves nothing yet.
+    pub fn introduce(&self, pid: u32) {
+        self.serving.store(0, Relaxed);
+        self.pid.store(pid, Relaxed);
+    }
+
+    /// Says that nobody is there.
+    pub fn clear(&self) {
+        self.serving.store(0, Relaxed);
+        self.pid.store(0, Relaxed);
+    }
+
+    /// The process id, or 0.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid.load(Relaxed)
+    }
 }
 
 /// One entry per possible index; the last one is never used and only rounds
@@ -98,7 +123,7 @@ const _: () = {
     use static_assertions::{assert_eq_align, const_assert_eq};
     const_assert_eq!(size_of::<ParticipantEntry>(), 8);
     const_assert_eq!(core::mem::offset_of!(ParticipantEntry, pid), 0);
-    const_assert_eq!(core::mem::offset_of!(ParticipantEntry, reserved), 4);
+    const_assert_eq!(core::mem::offset_of!(ParticipantEntry, serving), 4);
     const_assert_eq!(size_of::<ParticipantTable>(), 2048);
     assert_eq_align!(ParticipantTable, u32);
 };
@@ -112,7 +137,7 @@ impl ParticipantTable {
             entries: [const {
                 ParticipantEntry {
                     pid: AtomicU32::new(0),
-                    reserved: AtomicU32::new(0),
+                    serving: AtomicU32::new(0),
                 }
             }; MAX_PARTICIPANTS as usize + 1],
         }

@@ -7,7 +7,8 @@
 //! - Every call that wants a response ends: with it, with nothing, or with the
 //!   news that its dispatcher died. A call is run at most once.
 //! - A call that was withdrawn, or whose caller died, never starts later (unless
-//!   nobody wanted a response from the start).
+//!   nobody wanted a response from the start): who takes a call asks whether its
+//!   caller lives, unless it was made just now.
 //! - If one call had returned before another one began, it starts first.
 //! - A participant that dies at any step costs at most its cells, until they are
 //!   recovered.
@@ -143,6 +144,14 @@ pub struct CellHead {
     pub reserved: [ReservedWord; 6],
 }
 
+impl CellHead {
+    /// When the call was made, in ns since boot; 0 if its caller has no clock.
+    fn time_ns(&self) -> u64 {
+        let [low, high] = self.time_ns.each_ref().map(|half| half.load(Relaxed));
+        u64::from(low) | u64::from(high) << 32
+    }
+}
+
 /// What a response is. Numbers are part of the format; those that are not named
 /// here are errors that somebody newer reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,10 +163,22 @@ impl Outcome {
     pub const RETURNED: Outcome = Outcome(0);
     /// What the function raised; the bytes describe it.
     pub const RAISED: Outcome = Outcome(1);
-    /// What the function returned is too large; the bytes tell the size.
+    /// What the function returned is too large: its length is the size that it has,
+    /// and there are no bytes.
     pub const TOO_LARGE: Outcome = Outcome(2);
-    /// The call was too old to be started.
+    /// The call was too old to be started: the length is how old it could be, in
+    /// milliseconds, and there are no bytes.
     pub const TOO_OLD: Outcome = Outcome(3);
+
+    /// The length that stands for a response of this kind, if `length` was told and
+    /// `max_size` bytes are the most.
+    const fn length(self, length: u32, max_size: u32) -> u32 {
+        match self {
+            Outcome::TOO_LARGE | Outcome::TOO_OLD => length,
+            _ if length > max_size => max_size,
+            _ => length,
+        }
+    }
 }
 
 /// How the protocol reaches the words of a tunnel. Cell numbers are below
@@ -280,37 +301,41 @@ impl<M: TunnelMemory> Tunnel<M> {
         arm(self.memory.room(), seen.word(), seen.with_waiting().word())
     }
 
-    // ----------------------------------------------------------------- retire
+    // ------------------------------------------------------------------ cells
 
-    /// Whether the tunnel has been removed.
-    pub fn is_retired(&self) -> bool {
-        BellWord::from_word(self.memory.bell().load(Relaxed)).is_retired()
-    }
-
-    /// Makes every later call and every later take fail, and wakes everybody.
-    pub fn retire<E: Environment>(&self, environment: &E) {
-        // SYNC ring ↔ listen: who hears of it from one word must know of it when
-        // looking at the bell.
-        let release = TunnelSite::Ring.order(Release);
-        for bell in [self.memory.bell(), self.memory.room()] {
-            bell.fetch_or(BellWord::RETIRED, release);
-            environment.wake_all(bell);
-        }
-        for cell in 0..self.memory.cell_count() {
-            let word = &self.memory.head(cell).word;
-            // Changed, and not only woken: who is about to sleep compares it.
-            word.fetch_and(CellWord::ALL_BUT_WAITING, release);
-            environment.wake_all(word);
-        }
-    }
-
-    /// Who is responsible for each cell that is not free, and where its call is.
-    pub fn holders(&self) -> impl Iterator<Item = (State, Participant)> {
+    /// All cells as they are now, one after the other.
+    pub fn cells(&self) -> impl Iterator<Item = CellView> {
         (0..self.memory.cell_count()).filter_map(|cell| {
-            let word = CellWord::from_word(self.memory.head(cell).word.load(Relaxed));
-            Some((word.state()?, Participant::from_claim(word.who())?))
+            let head = self.memory.head(cell);
+            // SYNC scan ↔ submit: the caller must be the one of this call.
+            let word = CellWord::from_word(head.word.load(TunnelSite::Scan.order(Acquire)));
+            let state = word.state()?;
+            let responsible = Participant::from_claim(word.who());
+            let caller = match state {
+                State::Running => Participant::from_claim(head.caller.load(Relaxed)),
+                _ => responsible,
+            };
+            Some(CellView {
+                state,
+                responsible,
+                caller,
+                is_orphan: word.is_orphan(),
+            })
         })
     }
+}
+
+/// One cell, as it was for a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CellView {
+    /// Where its call is.
+    pub state: State,
+    /// Whose turn it is: the dispatcher's while it runs, else the caller's.
+    pub responsible: Option<Participant>,
+    /// Who called.
+    pub caller: Option<Participant>,
+    /// Whether nobody wants a response.
+    pub is_orphan: bool,
 }
 
 /// Turns `seen` into `armed`; the word to sleep on, or `None` if it has changed.

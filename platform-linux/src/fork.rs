@@ -8,7 +8,7 @@
 
 #![allow(unsafe_code)]
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering, Ordering::Relaxed};
 use std::cell::RefCell;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
@@ -56,6 +56,68 @@ extern "C" fn install_handlers() {
         // where memory is gone anyway.
         unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
     });
+}
+
+/// Something that each process has for itself: made when it is first asked for, and
+/// anew in a forked child. What the parent had stays where it is, since guards in the
+/// child may still name it, and is dropped with the rest.
+#[derive(Debug)]
+pub(crate) struct PerProcess<T> {
+    current: AtomicPtr<Own<T>>,
+    /// Boxed, so that they stay where they are. Locked on slow paths only, so never
+    /// while somebody forks.
+    all: Mutex<Vec<Box<Own<T>>>>,
+}
+
+#[derive(Debug)]
+struct Own<T> {
+    generation: u32,
+    value: T,
+}
+
+impl<T> PerProcess<T> {
+    pub(crate) const fn new() -> Self {
+        PerProcess {
+            current: AtomicPtr::new(core::ptr::null_mut()),
+            all: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// This process's, if it has been made.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> Option<&T> {
+        // Acquire: pairs with the store in `get_or_try_make`; another thread may
+        // have made it just now.
+        let current = self.current.load(Ordering::Acquire);
+        // SAFETY: it points into one of `all`, which only grow in number until
+        // `self` is dropped.
+        let own = unsafe { current.as_ref() }?;
+        (own.generation == generation()).then_some(&own.value)
+    }
+
+    /// This process's, made by `make` if it has not been yet.
+    #[cold]
+    pub(crate) fn get_or_try_make<E>(
+        &self,
+        make: impl FnOnce(&SlowPath) -> Result<T, E>,
+    ) -> Result<&T, E> {
+        let slow_path = slow_path();
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.get().is_none() {
+            let value = make(&slow_path)?;
+            let mut own = Box::new(Own {
+                generation: generation(),
+                value,
+            });
+            let place: *mut Own<T> = &raw mut *own;
+            all.push(own);
+            // Release: pairs with the load in `get`.
+            self.current.store(place, Ordering::Release);
+        }
+        let current = self.current.load(Ordering::Relaxed);
+        // SAFETY: not null, since it was made above or before; as in `get`.
+        Ok(unsafe { &(*current).value })
+    }
 }
 
 extern "C" fn before() {

@@ -12,27 +12,28 @@
 
 #![allow(unsafe_code)]
 
+mod layout;
 mod participation;
 mod removal;
 
+pub(crate) use layout::Layout;
 pub use participation::Census;
-pub(crate) use participation::Registration;
+pub(crate) use participation::{Registration, System};
 
 use crate::error::{Error, Reason, Result};
-use crate::fork::{self, SlowPath};
+use crate::fork::{self, PerProcess, SlowPath};
 use crate::lock::{self, Byte};
 use crate::sharing::Sharing;
 use crate::shm::{self, Access, FileIdentity, NewFile, Place, Subject};
 use crate::steps::reached;
 use crate::{clock, futex};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::Ordering;
 use robot_ipc_core::header::{HEADER_SIZE, Header, HeaderError};
-use robot_ipc_core::variable::{
-    InitialBytes, MappedVariable, Variable, VariableGeometry, initial_bytes,
-};
+use robot_ipc_core::recovery::Recoverable;
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::any::Any;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
@@ -44,59 +45,56 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A mapped segment.
 #[derive(Debug)]
-pub(crate) struct Segment {
+pub(crate) struct Segment<L: Layout> {
     subject: Arc<Subject>,
     identity: FileIdentity,
     start: NonNull<u8>,
     size: usize,
     access: Access,
-    geometry: VariableGeometry,
+    geometry: L,
     /// Whether times in it mean the same to this process as to its creator.
     same_clock: bool,
-    /// This process's registration; those of processes it was forked from stay
-    /// in `registrations`, since a guard may still name them.
-    current: AtomicPtr<Registration>,
-    registrations: Mutex<Vec<Arc<Registration>>>,
+    registration: PerProcess<Registration<L>>,
 }
 
 // SAFETY: the mapping is reached through atomics only, and the rest is Sync.
-unsafe impl Send for Segment {}
+unsafe impl<L: Layout> Send for Segment<L> {}
 // SAFETY: as above.
-unsafe impl Sync for Segment {}
+unsafe impl<L: Layout> Sync for Segment<L> {}
 
 /// What to open, and what to do if it is not there.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
+pub(crate) struct Request<L> {
     pub(crate) place: Place,
     pub(crate) subject: Subject,
     pub(crate) access: Access,
     pub(crate) sharing: Sharing,
     /// The geometry to create; `None` opens what exists.
-    pub(crate) create: Option<VariableGeometry>,
+    pub(crate) create: Option<L>,
 }
 
 /// All segments that are mapped in this process, by file.
 static MAPPED: Mutex<Option<Mapped>> = Mutex::new(None);
 
 /// By file, and whether it may be written.
-type Mapped = HashMap<(FileIdentity, bool), Weak<Segment>>;
+type Mapped = HashMap<(FileIdentity, bool), Weak<dyn Any + Send + Sync>>;
 
 /// What came of looking for an existing segment.
-enum Found {
-    Mapped(Arc<Segment>),
+enum Found<L: Layout> {
+    Mapped(Arc<Segment<L>>),
     Nothing,
     /// It was removed, or is from before the last boot; look again.
     Gone,
 }
 
-impl Segment {
+impl<L: Layout> Segment<L> {
     /// Opens the segment that `request` names, or creates it.
-    pub(crate) fn open(request: &Request) -> Result<Arc<Segment>> {
+    pub(crate) fn open(request: &Request<L>) -> Result<Arc<Segment<L>>> {
         let subject = Arc::new(request.subject.clone());
         Segment::open_as(request, &subject).map_err(|reason| Error::new(&subject, reason))
     }
 
-    fn open_as(request: &Request, subject: &Arc<Subject>) -> Result<Arc<Segment>, Reason> {
+    fn open_as(request: &Request<L>, subject: &Arc<Subject>) -> Result<Arc<Segment<L>>, Reason> {
         let start = Instant::now();
         loop {
             {
@@ -126,10 +124,10 @@ impl Segment {
     }
 
     fn open_existing(
-        request: &Request,
+        request: &Request<L>,
         subject: &Arc<Subject>,
         _slow_path: &SlowPath,
-    ) -> Result<Found, Reason> {
+    ) -> Result<Found<L>, Reason> {
         let file = match shm::open_file(subject.path(), request.access) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(Found::Nothing),
@@ -155,8 +153,8 @@ impl Segment {
         if header.kind != subject.kind() as u32 {
             return Err(HeaderError::OtherKind { found: header.kind }.into());
         }
-        let geometry = VariableGeometry::from_header(&header)?;
-        if let Some(segment) = mapped(identity, request.access)
+        let geometry = L::from_header(&header)?;
+        if let Some(segment) = mapped::<L>(identity, request.access)
             .filter(|known| !known.is_retired() && known.subject == *subject)
         {
             return Ok(Found::Mapped(segment));
@@ -199,16 +197,17 @@ impl Segment {
 
     /// A new segment under the subject's name; `None` if somebody was faster.
     fn create(
-        request: &Request,
+        request: &Request<L>,
         subject: &Arc<Subject>,
-        geometry: VariableGeometry,
+        geometry: L,
         _slow_path: &SlowPath,
-    ) -> Result<Option<Arc<Segment>>, Reason> {
+    ) -> Result<Option<Arc<Segment<L>>>, Reason> {
         let size = geometry.file_size();
         let mut new = NewFile::create(request.place.directory(), size, &request.sharing)?;
         let header = geometry.header(&clock::creator());
-        let bytes: InitialBytes = initial_bytes(&geometry, &header.creator());
-        let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(&new.file, &bytes, 0))
+        let initial = geometry.initial_bytes(&header.creator());
+        let bytes = initial.as_ref();
+        let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(&new.file, bytes, 0))
             .map_err(Reason::system("write the segment's header"))?;
         if written != bytes.len() {
             return Err(Reason::System {
@@ -233,13 +232,13 @@ impl Segment {
     }
 
     fn map(
-        request: &Request,
+        request: &Request<L>,
         subject: &Arc<Subject>,
         file: &OwnedFd,
         identity: FileIdentity,
         header: Header,
-        geometry: VariableGeometry,
-    ) -> Result<Arc<Segment>, Reason> {
+        geometry: L,
+    ) -> Result<Arc<Segment<L>>, Reason> {
         let size = geometry.file_size() as usize;
         let rights = match request.access {
             Access::ReadOnly => ProtFlags::READ,
@@ -265,19 +264,19 @@ impl Segment {
             access: request.access,
             geometry,
             same_clock: clock::is_same_clock(&header.creator()),
-            current: AtomicPtr::new(core::ptr::null_mut()),
-            registrations: Mutex::new(Vec::new()),
+            registration: PerProcess::new(),
         }))
     }
 
-    fn remember(self: &Arc<Segment>) {
+    fn remember(self: &Arc<Segment<L>>) {
         let mut mapped = MAPPED.lock().unwrap_or_else(PoisonError::into_inner);
         let mapped = mapped.get_or_insert_default();
         if mapped.len() >= 64 && mapped.len().is_power_of_two() {
             mapped.retain(|_, segment| segment.strong_count() > 0);
         }
         let key = (self.identity, self.access == Access::ReadWrite);
-        mapped.insert(key, Arc::downgrade(self));
+        let segment: Weak<dyn Any + Send + Sync> = Arc::<Segment<L>>::downgrade(self);
+        mapped.insert(key, segment);
     }
 
     // ------------------------------------------------------------- accessors
@@ -294,7 +293,7 @@ impl Segment {
         self.same_clock
     }
 
-    pub(crate) fn geometry(&self) -> VariableGeometry {
+    pub(crate) fn geometry(&self) -> L {
         self.geometry
     }
 
@@ -302,18 +301,24 @@ impl Segment {
         self.access == Access::ReadWrite
     }
 
-    /// The variable in this segment.
+    /// The object in this segment.
     #[inline(always)]
-    pub(crate) fn variable(&self) -> Variable<MappedVariable<'_>> {
+    pub(crate) fn object(&self) -> L::Object<'_> {
         // SAFETY: mapped, page-aligned, `geometry.file_size()` bytes long as
         // the file was when it was opened, until `self` is dropped; operations
         // that write are only used where `is_writable` (every caller that
-        // claims, pins, arms or retires comes through `registration` or checks).
-        Variable::new(unsafe { MappedVariable::new(self.start, self.geometry) })
+        // claims, pins, calls, arms or retires comes through `registration` or
+        // checks).
+        unsafe { self.geometry.object(self.start) }
     }
 
     pub(crate) fn is_retired(&self) -> bool {
-        self.variable().latest().retired()
+        self.object().is_retired()
+    }
+
+    /// Whether both are the same file.
+    pub(crate) fn is_same_as(&self, other: &Segment<L>) -> bool {
+        self.identity == other.identity
     }
 
     /// Fails on a handle that must not do `operation`.
@@ -326,19 +331,14 @@ impl Segment {
     }
 }
 
-impl Drop for Segment {
+impl<L: Layout> Drop for Segment<L> {
     fn drop(&mut self) {
-        let registrations = self
-            .registrations
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(registration) = registrations.last()
-            && registration.generation == fork::generation()
-        {
-            // SAFETY: still mapped, and writable since this registered.
-            let variable = unsafe { MappedVariable::new(self.start, self.geometry) };
-            let entry = variable.participants().entry(registration.participant);
-            entry.pid.store(0, Ordering::Relaxed);
+        if let Some(registration) = self.registration.get() {
+            // The segment was registered in, so it is writable.
+            let object = self.object();
+            L::participants(&object)
+                .entry(registration.participant)
+                .clear();
         }
         // SAFETY: mapped by `map`, and all that borrow from it are gone, since
         // they hold this segment.
@@ -347,12 +347,13 @@ impl Drop for Segment {
 }
 
 /// Whether this process has the file mapped already.
-fn mapped(identity: FileIdentity, access: Access) -> Option<Arc<Segment>> {
+fn mapped<L: Layout>(identity: FileIdentity, access: Access) -> Option<Arc<Segment<L>>> {
     let mapped = MAPPED.lock().unwrap_or_else(PoisonError::into_inner);
-    mapped
+    let segment = mapped
         .as_ref()?
         .get(&(identity, access == Access::ReadWrite))?
-        .upgrade()
+        .upgrade()?;
+    segment.downcast().ok()
 }
 
 /// Checks that an open file is a segment that we may use, of any kind.

@@ -79,7 +79,7 @@ pub fn write_stepping(
 /// How many slots carry a claim or a pin.
 #[must_use]
 pub fn taken_slots(variable: &HostVariable) -> u32 {
-    let core = variable.segment().variable();
+    let core = variable.segment().object();
     (0..variable.slots())
         .filter(|slot| core.holders(*slot).next().is_some())
         .count() as u32

@@ -21,7 +21,7 @@ use robot_ipc_core::environment::Step;
 use robot_ipc_core::participant::{MAX_PARTICIPANTS, Participant};
 use robot_ipc_core::variable::{
     Claim, ClaimError, Details, MappedVariable, PublishError, ReadError, Sample, Variable,
-    WriteError,
+    VariableGeometry, WriteError,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +57,7 @@ const READ_PATIENCE: Duration = Duration::from_secs(1);
 /// ```
 #[derive(Clone, Debug)]
 pub struct HostVariable {
-    segment: Arc<Segment>,
+    segment: Arc<Segment<VariableGeometry>>,
     write_timeout: Duration,
 }
 
@@ -72,12 +72,12 @@ impl HostVariable {
         VariableOptions::new().open(name)
     }
 
-    pub(crate) fn segment(&self) -> &Arc<Segment> {
+    pub(crate) fn segment(&self) -> &Arc<Segment<VariableGeometry>> {
         &self.segment
     }
 
     fn core(&self) -> Variable<MappedVariable<'_>> {
-        self.segment.variable()
+        self.segment.object()
     }
 
     fn error(&self, reason: Reason) -> Error {
@@ -197,7 +197,7 @@ impl HostVariable {
         let mut deferral = Deferral::new();
         let deadline = Deadline::new(timeout);
         let claim = self.claim_within(&deadline, &mut deferral, || {
-            core.claim(system, me.participant, &me.suspects)
+            core.claim(system, me.participant, &me.local.suspects)
         })?;
         let (first, second) = bytes.split_at(bytes.len() / 16 * 8);
         // One copy, but for those who stop in the middle of it.
@@ -252,7 +252,7 @@ impl HostVariable {
         &self,
         deadline: &Deadline,
         system: &E,
-        me: &Registration,
+        me: &Registration<VariableGeometry>,
         mut claim: Claim,
         details: &Details,
     ) -> Result<Sample> {

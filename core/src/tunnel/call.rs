@@ -4,6 +4,7 @@ use super::{CellWord, FLAG_ATTEMPTS, Outcome, Part, State, Tunnel, TunnelMemory,
 use crate::codec::Encoding;
 use crate::environment::{Environment, Step};
 use crate::participant::Participant;
+use crate::recovery::Recoverable;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::TunnelSite;
 
@@ -130,7 +131,7 @@ impl<M: TunnelMemory> Tunnel<M> {
         }
         let head = self.memory.head(draft.cell);
         let length = argument.length.min(self.memory.max_argument_size());
-        let time_ns = environment.now_ns();
+        let time_ns = environment.write_time_ns();
         head.caller.store(me.claim(), Relaxed);
         head.argument_length.store(length, Relaxed);
         head.argument_encoding.store(argument.encoding.0, Relaxed);
@@ -177,12 +178,13 @@ impl<M: TunnelMemory> Tunnel<M> {
             Some(State::Running) => Progress::Running(seen),
             Some(State::Done) => {
                 let head = self.memory.head(call.cell);
+                let outcome = Outcome(head.outcome.load(Relaxed));
                 let length = head.response_length.load(Relaxed);
                 let part = Part {
-                    length: length.min(self.memory.max_response_size()),
+                    length: outcome.length(length, self.memory.max_response_size()),
                     encoding: Encoding(head.response_encoding.load(Relaxed)),
                 };
-                Progress::Done(Outcome(head.outcome.load(Relaxed)), part)
+                Progress::Done(outcome, part)
             }
             Some(State::Died) => Progress::Died,
             Some(State::Writing) | None => Progress::Corrupt,

@@ -29,6 +29,7 @@ mod sleepers;
 
 use super::*;
 use crate::environment::Step;
+use crate::recovery::Recoverable;
 use core::cell::Cell;
 use loom::cell::UnsafeCell;
 use loom::sync::{Condvar, Mutex};
@@ -236,6 +237,8 @@ struct Party {
     /// Where the last call that was taken is written down.
     line: Cell<usize>,
     dies_after: Option<Step>,
+    /// Whether it asks for the life of whoever calls.
+    asks: bool,
 }
 
 impl Party {
@@ -246,6 +249,7 @@ impl Party {
             now: Cell::new(0),
             line: Cell::new(0),
             dies_after: None,
+            asks: false,
         }
     }
 
@@ -435,6 +439,9 @@ impl Environment for Party {
         let free = self.segment().0.held.get(number)?;
         free.compare_exchange(0, 1, Acquire, Relaxed).ok()?;
         Some(Index(self.segment().clone(), number))
+    }
+    fn is_known_to_live(&self, _caller: Participant, _time_ns: u64) -> bool {
+        !self.asks
     }
     fn step(&self, step: Step) {
         if step == Step::CallTaken {

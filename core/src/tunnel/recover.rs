@@ -1,16 +1,15 @@
 //! Taking back what the dead have left.
 
-use super::{CellWord, FLAG_ATTEMPTS, State, Tunnel, TunnelMemory};
+use super::{BellWord, CellWord, FLAG_ATTEMPTS, State, Tunnel, TunnelMemory};
 use crate::environment::{Environment, Step};
-use crate::participant::{MAX_PARTICIPANTS, Participant};
-use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::participant::Participant;
+use crate::recovery::Recoverable;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::TunnelSite;
 
-impl<M: TunnelMemory> Tunnel<M> {
-    /// Ends what `dead` was responsible for. `_proof` shows that it is dead and
-    /// keeps its index unused. Returns how many cells it changed; may be
-    /// repeated.
-    pub fn recover<E: Environment>(
+impl<M: TunnelMemory> Recoverable for Tunnel<M> {
+    /// Ends what `dead` was responsible for. Returns how many cells it changed.
+    fn recover<E: Environment>(
         &self,
         environment: &E,
         dead: Participant,
@@ -34,6 +33,34 @@ impl<M: TunnelMemory> Tunnel<M> {
         changed
     }
 
+    fn parties(&self) -> impl Iterator<Item = Participant> {
+        self.cells()
+            .flat_map(|cell| cell.responsible.into_iter().chain(cell.caller))
+    }
+
+    fn is_retired(&self) -> bool {
+        BellWord::from_word(self.memory.bell().load(Relaxed)).is_retired()
+    }
+
+    /// Makes every later call and every later take fail, and wakes everybody.
+    fn retire<E: Environment>(&self, environment: &E) {
+        // SYNC ring ↔ listen: who hears of it from one word must know of it when
+        // looking at the bell.
+        let release = TunnelSite::Ring.order(Release);
+        for bell in [self.memory.bell(), self.memory.room()] {
+            bell.fetch_or(BellWord::RETIRED, release);
+            environment.wake_all(bell);
+        }
+        for cell in 0..self.memory.cell_count() {
+            let word = &self.memory.head(cell).word;
+            // Changed, and not only woken: who is about to sleep compares it.
+            word.fetch_and(CellWord::ALL_BUT_WAITING, release);
+            environment.wake_all(word);
+        }
+    }
+}
+
+impl<M: TunnelMemory> Tunnel<M> {
     fn recover_cell<E: Environment>(
         &self,
         environment: &E,
@@ -78,38 +105,6 @@ impl<M: TunnelMemory> Tunnel<M> {
             Recovered::Changed
         } else {
             Recovered::LookAgain
-        }
-    }
-
-    /// Recovers `participant` if it is dead. Returns whether it was.
-    pub fn reap<E: Environment>(&self, environment: &E, participant: Participant) -> bool {
-        match environment.try_take(participant) {
-            Some(proof) => {
-                self.recover(environment, participant, &proof);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Recovers every dead participant that has to do with a cell, except `me`.
-    pub fn reap_all<E: Environment>(&self, environment: &E, me: Participant) {
-        let mut asked = [0u32; MAX_PARTICIPANTS.div_ceil(32) as usize];
-        for cell in 0..self.memory.cell_count() {
-            let head = self.memory.head(cell);
-            let seen = CellWord::from_word(head.word.load(Relaxed));
-            let caller = match seen.state() {
-                Some(State::Running) => head.caller.load(Relaxed),
-                _ => 0,
-            };
-            let claims = [seen.who(), caller];
-            for party in claims.into_iter().filter_map(Participant::from_claim) {
-                let (word, bit) = (party.index() as usize / 32, 1 << (party.index() % 32));
-                if party != me && asked[word] & bit == 0 {
-                    asked[word] |= bit;
-                    self.reap(environment, party);
-                }
-            }
         }
     }
 }

@@ -4,6 +4,7 @@ use super::{CellWord, FLAG_ATTEMPTS, Outcome, Part, State, Tunnel, TunnelMemory}
 use crate::codec::Encoding;
 use crate::environment::{Environment, Step};
 use crate::participant::Participant;
+use crate::recovery::Recoverable;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::TunnelSite;
 
@@ -78,6 +79,16 @@ impl<M: TunnelMemory> Tunnel<M> {
             }
             environment.step(Step::CallSeen);
             let head = self.memory.head(again.cell);
+            if !again.word.is_orphan()
+                && let Some(caller) = Participant::from_claim(again.word.who())
+                && caller != me
+                && !environment.is_known_to_live(caller, head.time_ns())
+                && self.reap(environment, caller)
+            {
+                // Nobody would hear of it: it never starts.
+                oldest = self.oldest()?;
+                continue;
+            }
             let mine = again.word.moved(State::Running, me.claim());
             // SYNC take ↔ submit: the arguments are not looked at before the
             // call is mine, nor as they were before it was ready.
@@ -100,8 +111,7 @@ impl<M: TunnelMemory> Tunnel<M> {
                     length: length.min(self.memory.max_argument_size()),
                     encoding: Encoding(head.argument_encoding.load(Relaxed)),
                 },
-                time_ns: u64::from(head.time_ns[0].load(Relaxed))
-                    | u64::from(head.time_ns[1].load(Relaxed)) << 32,
+                time_ns: head.time_ns(),
                 one_way: again.word.is_orphan(),
             });
         }
@@ -167,7 +177,7 @@ impl<M: TunnelMemory> Tunnel<M> {
     ) -> Result<(), FinishError> {
         let head = self.memory.head(taken.cell);
         if let Some((outcome, part)) = response {
-            let length = part.length.min(self.memory.max_response_size());
+            let length = outcome.length(part.length, self.memory.max_response_size());
             head.outcome.store(outcome.0, Relaxed);
             head.response_length.store(length, Relaxed);
             head.response_encoding.store(part.encoding.0, Relaxed);

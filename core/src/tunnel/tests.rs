@@ -3,6 +3,7 @@ extern crate std;
 use super::*;
 use crate::environment::SingleProcess;
 use crate::header::Creator;
+use crate::recovery::Recoverable;
 use core::cell::RefCell;
 use core::ptr::NonNull;
 use std::boxed::Box;
@@ -427,7 +428,7 @@ fn any_words_give_an_answer() {
             let _ = tunnel.submit(&system, participant(CALLER), draft, huge, next() % 2 == 0);
         }
         tunnel.reap_all(&system, participant(0));
-        let _ = tunnel.holders().count();
+        let _ = tunnel.cells().count();
     }
 }
 

@@ -261,10 +261,7 @@ impl<'a> MappedVariable<'a> {
     /// The process id that `participant` has told.
     #[must_use]
     pub fn pid(&self, participant: Participant) -> u32 {
-        self.participants()
-            .entry(participant)
-            .pid
-            .load(crate::sync::Ordering::Relaxed)
+        self.participants().entry(participant).pid()
     }
 
     /// The payload of `slot`, to be written or read in place.

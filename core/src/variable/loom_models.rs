@@ -22,6 +22,7 @@ use super::word::{Stamp, version_halves};
 use super::*;
 use crate::environment::{Environment, Step};
 use crate::participant::Participant;
+use crate::recovery::Recoverable;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::weakened;
 use core::cell::Cell;

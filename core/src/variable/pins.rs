@@ -3,6 +3,7 @@
 use super::{Claim, ClaimError, MAX_SLOTS, Memory, ReadError, Sample, Suspects, Variable, word};
 use crate::environment::{Environment, Step};
 use crate::participant::{MAX_PINNING_PARTICIPANTS, Participant};
+use crate::recovery::Recoverable;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::Site;
 use word::{claim_of, pins_of};

@@ -3,14 +3,14 @@
 use super::word::{self, claim_of, pins_of};
 use super::{Memory, Suspects, Variable};
 use crate::environment::{Environment, Step};
-use crate::participant::{MAX_PARTICIPANTS, Participant};
+use crate::participant::Participant;
+use crate::recovery::Recoverable;
 use crate::sync::Ordering::{Relaxed, Release};
 use crate::sync::Site;
 
-impl<M: Memory> Variable<M> {
-    /// Clears the marks of `dead` from all slots. `_proof` shows that it is dead
-    /// and keeps its index unused. Returns how many slots it held.
-    pub fn recover<E: Environment>(
+impl<M: Memory> Recoverable for Variable<M> {
+    /// Clears the marks of `dead` from all slots. Returns how many it held.
+    fn recover<E: Environment>(
         &self,
         environment: &E,
         dead: Participant,
@@ -39,31 +39,26 @@ impl<M: Memory> Variable<M> {
         held
     }
 
-    /// Recovers `participant` if it is dead. Returns whether it was.
-    pub fn reap<E: Environment>(&self, environment: &E, participant: Participant) -> bool {
-        match environment.try_take(participant) {
-            Some(proof) => {
-                self.recover(environment, participant, &proof);
-                true
-            }
-            None => false,
-        }
+    fn parties(&self) -> impl Iterator<Item = Participant> {
+        (0..self.memory.slot_count()).flat_map(|slot| self.holders(slot))
     }
 
-    /// Recovers every dead participant that holds a slot, except `me`.
-    pub fn reap_all<E: Environment>(&self, environment: &E, me: Participant) {
-        let mut asked = [0u32; MAX_PARTICIPANTS.div_ceil(32) as usize];
-        for slot in 0..self.memory.slot_count() {
-            for holder in holders_of(self.memory.owner(slot).load(Relaxed)) {
-                let (word, bit) = (holder.index() as usize / 32, 1 << (holder.index() % 32));
-                if holder != me && asked[word] & bit == 0 {
-                    asked[word] |= bit;
-                    self.reap(environment, holder);
-                }
-            }
-        }
+    fn is_retired(&self) -> bool {
+        self.latest().retired()
     }
 
+    /// Makes every later operation on the variable fail, and wakes those who
+    /// wait. A write that has not published yet will not.
+    fn retire<E: Environment>(&self, environment: &E) {
+        let word = self.memory.latest();
+        // Relaxed: the publishing swap fails on a changed word, whatever else
+        // its writer sees.
+        word.fetch_or(word::RETIRED, Relaxed);
+        environment.wake_all(word);
+    }
+}
+
+impl<M: Memory> Variable<M> {
     /// Who holds `slot` now: who writes it, then who has pinned it.
     pub fn holders(&self, slot: u32) -> impl Iterator<Item = Participant> {
         holders_of(self.memory.owner(slot).load(Relaxed))

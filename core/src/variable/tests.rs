@@ -5,6 +5,7 @@ use super::*;
 use crate::environment::{Environment, SingleProcess};
 use crate::header::Creator;
 use crate::participant::Participant;
+use crate::recovery::Recoverable;
 use crate::sync::Ordering::Relaxed;
 use core::cell::RefCell;
 use std::boxed::Box;

@@ -237,14 +237,4 @@ impl<M: Memory> Variable<M> {
         // publication, may be seen after it is free.
         owner.fetch_and(word::PINS_MASK, Site::ReleaseClaim.order(Release));
     }
-
-    /// Makes every later operation on the variable fail, and wakes those who
-    /// wait. A write that has not published yet will not.
-    pub fn retire<E: Environment>(&self, environment: &E) {
-        let word = self.memory.latest();
-        // Relaxed: the publishing swap fails on a changed word, whatever else
-        // its writer sees.
-        word.fetch_or(word::RETIRED, Relaxed);
-        environment.wake_all(word);
-    }
 }

@@ -1,28 +1,26 @@
 //! This process as a participant of a segment, and the system as its operations
 //! see it.
 
-use super::Segment;
+use super::{Layout, Segment};
 use crate::error::{Reason, Result};
 use crate::fork::{self, SlowPath};
 use crate::lock::{self, Anchor, Byte, Held};
 use crate::shm::{self, FileIdentity};
 use crate::steps::reached;
 use crate::{clock, futex};
-use core::sync::atomic::{AtomicU32, Ordering};
 use robot_ipc_core::Environment;
-use robot_ipc_core::participant::{MAX_PARTICIPANTS, Participant};
-use robot_ipc_core::variable::{Pins, Suspects};
+use robot_ipc_core::participant::{MAX_PARTICIPANTS, Participant, ParticipantTable};
+use robot_ipc_core::recovery::Recoverable;
+use robot_ipc_core::sync::AtomicU32;
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// This process as a participant of a segment.
 #[derive(Debug)]
-pub(crate) struct Registration {
+pub(crate) struct Registration<L: Layout> {
     pub(crate) participant: Participant,
     pub(crate) generation: u32,
-    pub(crate) suspects: Suspects,
-    pub(crate) pins: Mutex<Pins>,
+    pub(crate) local: L::Local,
     _anchor: Anchor,
 }
 
@@ -34,44 +32,25 @@ pub struct Census {
     pub participants: Vec<u32>,
 }
 
-impl Segment {
+impl<L: Layout> Segment<L> {
     /// This process as a participant; registers it the first time.
     #[inline]
-    pub(crate) fn registration(&self, operation: &'static str) -> Result<&Registration> {
-        // Acquire: pairs with the store in `register`; another thread may have
-        // registered just now.
-        let current = self.current.load(Ordering::Acquire);
-        // SAFETY: it points to one of `registrations`, which only grow in number
-        // until `self` is dropped.
-        match unsafe { current.as_ref() } {
-            Some(registration) if registration.generation == fork::generation() => Ok(registration),
-            _ => self.register(operation),
+    pub(crate) fn registration(&self, operation: &'static str) -> Result<&Registration<L>> {
+        match self.registration.get() {
+            Some(registration) => Ok(registration),
+            None => self.register(operation),
         }
     }
 
     #[cold]
-    fn register(&self, operation: &'static str) -> Result<&Registration> {
+    fn register(&self, operation: &'static str) -> Result<&Registration<L>> {
         self.check_writable(operation)?;
-        let slow_path = fork::slow_path();
-        let mut registrations = self
-            .registrations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let here = |registration: &Arc<Registration>| registration.generation == fork::generation();
-        if !registrations.last().is_some_and(here) {
-            let new = self
-                .new_registration(&slow_path)
-                .map_err(|reason| self.error(reason))?;
-            registrations.push(Arc::new(new));
-        }
-        let newest = registrations.last().map_or(core::ptr::null(), Arc::as_ptr);
-        // Release: pairs with the load in `registration`.
-        self.current.store(newest.cast_mut(), Ordering::Release);
-        // SAFETY: as in `registration`; one was pushed above if there was none.
-        Ok(unsafe { &*newest })
+        self.registration
+            .get_or_try_make(|slow_path| self.new_registration(slow_path))
+            .map_err(|reason| self.error(reason))
     }
 
-    fn new_registration(&self, slow_path: &SlowPath) -> Result<Registration, Reason> {
+    fn new_registration(&self, slow_path: &SlowPath) -> Result<Registration<L>, Reason> {
         let file = self.reopen()?;
         for index in 0..MAX_PARTICIPANTS {
             let Some(participant) = Participant::new(index) else {
@@ -84,21 +63,25 @@ impl Segment {
             }
             reached("register: locked");
             // Whoever had this index before is dead: the lock is ours.
-            let system = Registering { file: &file };
-            let variable = self.variable();
-            variable.recover(&system, participant, &None);
+            let object = self.object();
+            let participants = L::participants(&object);
+            let system = Registering {
+                file: &file,
+                participants,
+            };
+            object.recover(&system, participant, &None);
             reached("register: recovered");
-            variable.reap_all(&system, participant);
-            let entry = variable.memory().participants().entry(participant);
-            entry.pid.store(std::process::id(), Ordering::Relaxed);
+            object.reap_all(&system, participant);
+            participants
+                .entry(participant)
+                .introduce(std::process::id());
             let anchor = Anchor::new(&file, slow_path)
                 .map_err(Reason::system("keep the lock of this process"))?;
             reached("register: anchored");
             return Ok(Registration {
                 participant,
                 generation: fork::generation(),
-                suspects: Suspects::new(),
-                pins: Mutex::new(Pins::new()),
+                local: L::Local::default(),
                 _anchor: anchor,
             });
         }
@@ -106,7 +89,7 @@ impl Segment {
     }
 
     /// The system as this process's operations on the segment see it.
-    pub(crate) fn system(&self) -> System<'_> {
+    pub(crate) fn system(&self) -> System<'_, L> {
         System { segment: self }
     }
 
@@ -143,6 +126,11 @@ impl Segment {
         }
     }
 
+    /// The process id that a participant has told, or 0.
+    pub(crate) fn pid(&self, participant: Participant) -> u32 {
+        L::participants(&self.object()).entry(participant).pid()
+    }
+
     /// How many participants live, and whether anybody has it open beside us.
     pub(crate) fn census(&self) -> Result<Census> {
         let count = || {
@@ -155,7 +143,7 @@ impl Segment {
                 };
                 let held = lock::is_held(&file, Byte::Participant(participant));
                 if held.map_err(Reason::system("ask for the segment's locks"))? {
-                    participants.push(self.variable().memory().pid(participant));
+                    participants.push(self.pid(participant));
                 }
             }
             Ok(Census { participants })
@@ -166,11 +154,11 @@ impl Segment {
 
 /// The system around a registered participant's operations.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct System<'a> {
-    segment: &'a Segment,
+pub(crate) struct System<'a, L: Layout> {
+    segment: &'a Segment<L>,
 }
 
-impl Environment for System<'_> {
+impl<L: Layout> Environment for System<'_, L> {
     type Recovery = Taken;
 
     #[inline]
@@ -197,7 +185,12 @@ impl Environment for System<'_> {
         let slow_path = fork::slow_path();
         let file = self.segment.reopen().ok()?;
         let byte = Byte::Participant(participant);
-        matches!(lock::try_exclusive(&file, byte), Ok(true)).then_some(Taken {
+        if !matches!(lock::try_exclusive(&file, byte), Ok(true)) {
+            return None;
+        }
+        let object = self.segment.object();
+        L::participants(&object).entry(participant).clear();
+        Some(Taken {
             file,
             byte,
             _slow_path: slow_path,
@@ -225,6 +218,7 @@ impl Drop for Taken {
 /// the file open.
 struct Registering<'a> {
     file: &'a OwnedFd,
+    participants: &'a ParticipantTable,
 }
 
 impl<'a> Environment for Registering<'a> {
@@ -240,6 +234,8 @@ impl<'a> Environment for Registering<'a> {
     }
 
     fn try_take(&self, participant: Participant) -> Option<Option<Held<'a>>> {
-        Some(Some(Held::take(self.file, Byte::Participant(participant))?))
+        let held = Held::take(self.file, Byte::Participant(participant))?;
+        self.participants.entry(participant).clear();
+        Some(Some(held))
     }
 }

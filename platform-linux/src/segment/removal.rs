@@ -1,18 +1,18 @@
 //! Removing a segment: retiring it, then taking its name away.
 
-use super::{Request, Segment, inspect};
+use super::{Layout, Request, Segment, inspect};
 use crate::error::{Error, Reason, Result};
 use crate::lock::{Byte, Held};
 use crate::shm::{self, Access, FileIdentity};
 use crate::steps::reached;
 use crate::{fork, futex};
-use robot_ipc_core::variable::VariableGeometry;
+use robot_ipc_core::recovery::Recoverable;
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-impl Segment {
+impl<L: Layout> Segment<L> {
     /// Removes the object: retires it, so that every handle on it fails from
     /// now on, and takes its name away.
     pub(crate) fn retire(&self, timeout: Duration) -> Result<()> {
@@ -57,7 +57,7 @@ impl Segment {
         reached("retire: locked");
         let path = self.subject.path();
         let now = shm::identity_at(path).map_err(Reason::system("look at the segment"))?;
-        self.variable().retire(&self.system());
+        self.object().retire(&self.system());
         reached("retire: retired");
         if now == Some(self.identity) {
             match rustix::fs::unlink(path) {
@@ -70,7 +70,7 @@ impl Segment {
     }
 
     /// Removes the object if nothing alive has it open. `false` if something has.
-    pub(crate) fn remove_if_unused(request: &Request) -> Result<bool> {
+    pub(crate) fn remove_if_unused(request: &Request<L>) -> Result<bool> {
         let subject = Arc::new(request.subject.clone());
         let remove = || {
             let _slow_path = fork::slow_path();
@@ -80,7 +80,7 @@ impl Segment {
                 Err(errno) => return Err(Reason::system("open the segment")(errno)),
             };
             let (stat, header) = inspect(&file, &request.sharing)?;
-            let geometry = VariableGeometry::from_header(&header)?;
+            let geometry = L::from_header(&header)?;
             // Held until the name is gone: who opens it meanwhile tries again.
             let Some(_nobody) = Held::take(&file, Byte::Presence) else {
                 return Ok(false);

@@ -45,7 +45,7 @@ impl HostVariable {
     /// As [`borrow`](HostVariable::borrow), but without waiting for anybody.
     pub(super) fn borrow_once(&self) -> Result<Borrow> {
         let me = self.segment().registration("borrow")?;
-        let mut pins = me.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pins = me.local.pins.lock().unwrap_or_else(PoisonError::into_inner);
         let system = self.segment().system();
         let pin = self.core().pin(&system, me.participant, &mut pins);
         drop(pins);
@@ -86,7 +86,7 @@ impl HostVariable {
         let deadline = Deadline::new(self.write_timeout());
         let mut deferral = Deferral::new();
         let claim = self.claim_within(&deadline, &mut deferral, || {
-            core.claim_to_loan(&system, me.participant, &me.suspects)
+            core.claim_to_loan(&system, me.participant, &me.local.suspects)
         });
         let claim = claim.map_err(|error| match error.reason() {
             Reason::NoFreeSlot { .. } => self.cannot_borrow(false),
@@ -147,7 +147,7 @@ impl Drop for Borrow {
         }
         let pin = Pin::from_parts(self.pin.slot(), self.pin.sample());
         if let Ok(me) = self.variable.segment().registration("borrow") {
-            let mut pins = me.pins.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut pins = me.local.pins.lock().unwrap_or_else(PoisonError::into_inner);
             let system = self.variable.segment().system();
             self.variable
                 .core()

@@ -168,7 +168,7 @@ impl VariableOptions {
         Segment::remove_if_unused(&self.request(name.as_bytes())?)
     }
 
-    fn request(&self, name: &[u8]) -> Result<Request> {
+    fn request(&self, name: &[u8]) -> Result<Request<VariableGeometry>> {
         let without_subject = Error::without_subject;
         let place = match &self.place {
             Some(place) => place.clone(),

@@ -79,7 +79,7 @@ impl<C: Codec> TypedVariable<C> {
         let mut deferral = Deferral::new();
         let deadline = Deadline::new(variable.write_timeout());
         let claim = variable.claim_within(&deadline, &mut deferral, || {
-            core.claim(&system, me.participant, &me.suspects)
+            core.claim(&system, me.participant, &me.local.suspects)
         })?;
         let mut sink = SlotSink {
             core: &core,

@@ -91,6 +91,31 @@ fn both_dead() {
     two.finds_all_in_order(2);
 }
 
+/// A caller has died, and nobody but the dispatchers looks into it.
+fn orders_of_the_dead() {
+    let segment = Segment::new(1, 1);
+    let party = |index| Party::new(&segment, index);
+    let (caller, mut one, mut two) = (party(0), party(1), party(2));
+    caller.die_at(Step::Rung, |caller| {
+        caller.call(1, false);
+    });
+    (one.asks, two.asks) = (true, true);
+    let other = thread::spawn(move || one.serve());
+    two.serve();
+    other.join().unwrap();
+    assert!(
+        !segment.started().contains(&1),
+        "nobody commands it any more"
+    );
+    two.finds_all_in_order(2);
+}
+
+/// Against a robot that moves on the command of somebody who has died.
+#[test]
+fn a_dispatcher_starts_nothing_for_the_dead() {
+    check(orders_of_the_dead);
+}
+
 /// Against a call that starts after its caller was recovered, an answer for the
 /// dead that reaches a newcomer, and a cell that is lost.
 #[test]
