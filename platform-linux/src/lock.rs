@@ -20,8 +20,11 @@ use std::ptr::NonNull;
 /// A byte of the file that stands for something. The bytes' values do not matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Byte {
-    /// Held by the participant of that index while it lives.
+    /// Held by the participant of that index while it lives, and by whoever
+    /// recovers it then.
     Participant(Participant),
+    /// Held by the participant of that index, and by nobody else.
+    Life(Participant),
     /// Shared by everybody who has the segment open, read-only or not.
     Presence,
     /// Held by whoever is removing the segment.
@@ -32,6 +35,7 @@ impl Byte {
     const fn offset(self) -> i64 {
         match self {
             Byte::Participant(participant) => participant.index() as i64,
+            Byte::Life(participant) => 512 + participant.index() as i64,
             Byte::Presence => 256,
             Byte::Admin => 257,
         }

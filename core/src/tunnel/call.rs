@@ -227,6 +227,13 @@ impl<M: TunnelMemory> Tunnel<M> {
         ended && seen.generation() == call.generation && self.free(environment, call.cell, seen)
     }
 
+    /// Takes a call back that has not started; `false` if it has, or has ended.
+    pub fn unqueue<E: Environment>(&self, environment: &E, call: Call) -> bool {
+        let seen = self.see(call.cell);
+        let queued = seen.state() == Some(State::Ready) && seen.generation() == call.generation;
+        queued && self.free(environment, call.cell, seen)
+    }
+
     /// Takes a call back: it never starts later, and its response is discarded.
     pub fn withdraw<E: Environment>(&self, environment: &E, call: Call) -> Withdrawal {
         for _ in 0..FLAG_ATTEMPTS {

@@ -83,6 +83,8 @@ struct Shared {
     responses: Vec<Payload>,
     /// By index: 1 while somebody holds it. Indices past the end are held for ever.
     held: Vec<AtomicU32>,
+    /// By index: 1 until it dies. Not the same: who recovers it holds its index, too.
+    alive: Vec<AtomicU32>,
     /// For the bell, the room word, and each cell.
     futexes: Vec<(Mutex<()>, Condvar)>,
     /// What has started, in that order. Not of loom.
@@ -127,6 +129,7 @@ impl Segment {
             arguments: (0..cells).map(|_| Payload::default()).collect(),
             responses: (0..cells).map(|_| Payload::default()).collect(),
             held: (0..mortals).map(|_| word(1)).collect(),
+            alive: (0..mortals).map(|_| word(1)).collect(),
             futexes: (0..cells + 2).map(|_| Default::default()).collect(),
             started: std::sync::Mutex::default(),
         }))
@@ -403,6 +406,7 @@ impl Party {
         self.dies_after = Some(step);
         let _ = catch_unwind(AssertUnwindSafe(|| what(&self)));
         // What the kernel does when a process is gone: nobody holds its index.
+        self.segment().0.alive[self.me.index() as usize].store(0, Release);
         self.segment().0.held[self.me.index() as usize].store(0, Release);
     }
 
@@ -440,8 +444,9 @@ impl Environment for Party {
         free.compare_exchange(0, 1, Acquire, Relaxed).ok()?;
         Some(Index(self.segment().clone(), number))
     }
-    fn is_known_to_live(&self, _caller: Participant, _time_ns: u64) -> bool {
-        !self.asks
+    fn lives(&self, caller: Participant, _time_ns: u64) -> bool {
+        let alive = self.segment().0.alive.get(caller.index() as usize);
+        !self.asks || alive.is_none_or(|alive| alive.load(Acquire) == 1)
     }
     fn step(&self, step: Step) {
         if step == Step::CallTaken {

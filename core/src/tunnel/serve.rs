@@ -43,6 +43,13 @@ impl Taken {
         self.time_ns
     }
 
+    /// Whether the cell still says that `me` runs this call.
+    fn is_run_by(&self, me: Participant, seen: CellWord) -> bool {
+        seen.state() == Some(State::Running)
+            && seen.who() == me.claim()
+            && seen.generation() == self.generation
+    }
+
     /// Whether nobody wanted a response from the start.
     #[must_use]
     pub fn is_one_way(&self) -> bool {
@@ -81,11 +88,12 @@ impl<M: TunnelMemory> Tunnel<M> {
             let head = self.memory.head(again.cell);
             if !again.word.is_orphan()
                 && let Some(caller) = Participant::from_claim(again.word.who())
-                && caller != me
-                && !environment.is_known_to_live(caller, head.time_ns())
-                && self.reap(environment, caller)
+                && !environment.lives(caller, head.time_ns())
             {
-                // Nobody would hear of it: it never starts.
+                // Nobody would hear of it: it never starts. No recovery is needed to
+                // say so: whoever made this very word ready is dead, and the swap
+                // fails if it is another one by now.
+                self.free(environment, again.cell, again.word);
                 oldest = self.oldest()?;
                 continue;
             }
@@ -186,10 +194,7 @@ impl<M: TunnelMemory> Tunnel<M> {
         for _ in 0..FLAG_ATTEMPTS {
             // Relaxed: only flags can have changed, and the swap compares them.
             let seen = CellWord::from_word(head.word.load(Relaxed));
-            let is_mine = seen.state() == Some(State::Running)
-                && seen.who() == me.claim()
-                && seen.generation() == taken.generation;
-            if !is_mine {
+            if !taken.is_run_by(me, seen) {
                 return Err(FinishError);
             }
             if response.is_none() || seen.is_orphan() {
@@ -202,6 +207,24 @@ impl<M: TunnelMemory> Tunnel<M> {
             }
         }
         Err(FinishError)
+    }
+
+    /// Ends a call that its function did not come back from: its caller learns that
+    /// it died.
+    pub fn abandon<E: Environment>(&self, environment: &E, me: Participant, taken: Taken) {
+        let head = self.memory.head(taken.cell);
+        for _ in 0..FLAG_ATTEMPTS {
+            let seen = CellWord::from_word(head.word.load(Relaxed));
+            let done = !taken.is_run_by(me, seen)
+                || if seen.is_orphan() {
+                    self.free(environment, taken.cell, seen)
+                } else {
+                    self.hand_over(environment, taken.cell, seen, State::Died)
+                };
+            if done {
+                return;
+            }
+        }
     }
 
     /// Moves a running call to `state`, its caller's again; `false` if its flags

@@ -156,6 +156,12 @@ impl BellWord {
         self.0 & Self::RETIRED != 0
     }
 
+    /// Whether it has not rung since it was `other`, whoever waits.
+    #[must_use]
+    pub const fn is_as_often_rung_as(self, other: BellWord) -> bool {
+        (self.0 ^ other.0) & !Self::WAITING == 0
+    }
+
     /// Rung once more, and nobody waiting.
     pub(super) const fn rung(self) -> BellWord {
         BellWord(self.0.wrapping_add(Self::ONE) & !Self::WAITING)

@@ -75,6 +75,9 @@ impl<L: Layout> Segment<L> {
             participants
                 .entry(participant)
                 .introduce(std::process::id());
+            // Nobody else ever takes this one, except for a moment to ask.
+            lock::try_exclusive(&file, Byte::Life(participant))
+                .map_err(Reason::system("lock the segment"))?;
             let anchor = Anchor::new(&file, slow_path)
                 .map_err(Reason::system("keep the lock of this process"))?;
             reached("register: anchored");
@@ -126,6 +129,20 @@ impl<L: Layout> Segment<L> {
         }
     }
 
+    /// Whether `participant` lives; also if that cannot be told.
+    pub(crate) fn lives(&self, participant: Participant) -> bool {
+        let is_here = |own: &Registration<L>| own.participant == participant;
+        if self.registration.get().is_some_and(is_here) {
+            return true;
+        }
+        let _slow_path = fork::slow_path();
+        let asked = self.reopen().map(|file| {
+            let held = lock::is_held(&file, Byte::Life(participant));
+            held.unwrap_or(true)
+        });
+        asked.unwrap_or(true)
+    }
+
     /// The process id that a participant has told, or 0.
     pub(crate) fn pid(&self, participant: Participant) -> u32 {
         L::participants(&self.object()).entry(participant).pid()
@@ -141,7 +158,7 @@ impl<L: Layout> Segment<L> {
                 let Some(participant) = Participant::new(index) else {
                     break;
                 };
-                let held = lock::is_held(&file, Byte::Participant(participant));
+                let held = lock::is_held(&file, Byte::Life(participant));
                 if held.map_err(Reason::system("ask for the segment's locks"))? {
                     participants.push(self.pid(participant));
                 }

@@ -91,7 +91,8 @@ fn both_dead() {
     two.finds_all_in_order(2);
 }
 
-/// A caller has died, and nobody but the dispatchers looks into it.
+/// A caller has died. Two dispatchers look for a call, and one of them, or somebody
+/// else, recovers it meanwhile.
 fn orders_of_the_dead() {
     let segment = Segment::new(1, 1);
     let party = |index| Party::new(&segment, index);
@@ -101,6 +102,7 @@ fn orders_of_the_dead() {
     });
     (one.asks, two.asks) = (true, true);
     let other = thread::spawn(move || one.serve());
+    two.reap(0);
     two.serve();
     other.join().unwrap();
     assert!(
