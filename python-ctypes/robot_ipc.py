@@ -1,4 +1,5 @@
-"""Host variables: named values that every process of this machine may read and write.
+"""Host variables and host functions: named values that every process of this machine may
+read and write, and named functions that one process offers and every process may call.
 
     >>> from robot_ipc import HostVariable
     >>> pose = HostVariable("pose")
@@ -6,8 +7,19 @@
     >>> pose.data                               # in any other
     {'x': 1.0, 'y': 2.0}
 
+    >>> from robot_ipc import HostFunctionDispatcher
+    >>> dispatcher = HostFunctionDispatcher()   # in one process
+    >>> dispatcher.add("divide", lambda a, b: a / b)
+    >>> dispatcher.start()
+    >>> from robot_ipc import HostFunctionCaller
+    >>> divide = HostFunctionCaller("divide")   # in any other
+    >>> divide(1, 4)
+    >>> divide.get_response()
+    0.25
+
 There is no broker and no daemon, only shared memory. A process that is killed, at
-whichever instruction, harms nobody: the latest value stays whole.
+whichever instruction, harms nobody: the latest value stays whole, and whoever waits for
+an answer of the dead is told.
 
 **What you read is a copy.** ``pose.data["x"] = 5.0`` changes that copy and nothing
 else; nobody will ever see it. Write it back, or use ``update``, which loses no change
@@ -19,8 +31,24 @@ of anybody else:
     >>> pose.update(lambda value: {**value, "x": 5.0})      # good in any case
     {'x': 5.0, 'y': 2.0}
 
-**Unpickling runs code.** Values are pickled, so whoever may write a variable decides
-what its readers execute. By default that is this user alone.
+**A call is a message.** ``divide(1, 4)`` returns once the arguments are on their way, and
+never waits for the function: for that there are ``get_response()``, which goes by the
+order of the calls, and the handle that the call returned. ``call`` does both steps:
+
+    >>> handle = divide(1, 5)
+    >>> handle.result(timeout=1.0)              # of that very call
+    0.2
+    >>> divide.call(1, 0, timeout=1.0)
+    Traceback (most recent call last):
+    robot_ipc.RemoteError: function 'divide' raised ZeroDivisionError: division by zero
+
+A call that wants a response is *withdrawn* when ``call`` times out or is interrupted, when
+its handle is cancelled, and when its caller closes or dies: it never starts later. With
+``max_sz_ret=0`` calls are *one-way*: they are delivered even if their caller has gone.
+
+**Unpickling runs code.** Values, arguments and responses are pickled, so whoever may write
+a variable or use a function decides what the others execute. By default that is this user
+alone.
 
 Index
 -----
@@ -38,6 +66,33 @@ HostVariable(name, max_size=4096, ...)  opens a variable, or creates it
     .unlink()             removes the variable from the machine
 
 Sample                  what ``sample()`` returns
+
+HostFunctionCaller(name, max_sz_args=4096, max_sz_ret=4096, ...)    to call a function
+
+    caller(*args, **kwargs)     sends a call, and returns its handle
+    .get_response(timeout)      the response to the oldest call that may still bring one
+    .call(..., timeout)         both steps
+    .name  .max_sz_args  .max_sz_ret  .cells  .lost_calls
+    .close()              withdraws what is outstanding. Also: ``with``
+    .unlink()             removes the function's memory from the machine
+
+Call                    the handle of one call
+
+    .result(timeout)      its response; also ``await``
+    .done()               whether it has ended
+    .cancel()             withdraws it
+
+HostFunctionDispatcher(max_func_count=16, ...)      offers functions
+
+    .add(name, foo, max_sz_args=4096, max_sz_ret=4096, ...)
+                          offers `foo`; without `foo` a decorator. Also: ``attach``
+    .remove(name)         offers it no longer
+    .start()              runs calls in a daemon thread
+    .run(timeout)         runs them in this thread
+    .stop()               ends that
+    .max_func_count  .lost_calls
+    .close()              lets go of all functions. Also: ``with``, and ``del``
+
 build_id()              which build of the library is loaded
 
 Exceptions, all of them a ``RobotIpcError``; in brackets what they are besides:
@@ -48,7 +103,7 @@ Exceptions, all of them a ``RobotIpcError``; in brackets what they are besides:
      ├── BadName (ValueError)                   the name breaks the rules
      ├── BadOption (ValueError)                 an option cannot be used
      ├── NotFound (FileNotFoundError)           nothing has that name
-     ├── SizeMismatch                           it has another size or number of slots
+     ├── SizeMismatch                           it has another size or number of slots, cells
      ├── ForeignOwner (PermissionError)         somebody else's, or open to others
      ├── PermissionDenied (PermissionError)     the process may not do that
      ├── NotASegment                            the file is something else, or damaged
@@ -59,13 +114,27 @@ Exceptions, all of them a ``RobotIpcError``; in brackets what they are besides:
      ├── NoAge                                  its age cannot be told
      ├── WrongEncoding                          the value was not written by Python
      ├── CannotUnpickle                         its class, for one, is missing here
-     ├── TooLarge (ValueError)                  the value exceeds max_size
+     ├── TooLarge (ValueError)                  it exceeds max_size, or max_sz_args
      ├── ReadOnly                               the handle is read-only
      ├── NoFreeSlot                             other processes hold every slot
      ├── Contended                              others were faster each time
-     ├── TooManyParticipants                    255 processes write it already
-     ├── TimedOut (TimeoutError)                nothing was written in time
-     ├── Retired                                the variable was removed
+     ├── TooManyParticipants                    255 processes use it already
+     ├── TimedOut (TimeoutError)                nothing was written, or answered, in time
+     ├── RemoteError                            the function raised; with its traceback
+     ├── ResponseTooLarge (ValueError)          what it returned exceeds max_sz_ret
+     ├── DispatcherDied                         while it ran the call
+     ├── NotServed                              nobody serves the function any more
+     ├── CallTooOld                             the call exceeded its dispatcher's max_age
+     ├── NoCallOutstanding                      there is no response to wait for
+     ├── Cancelled                              the call was withdrawn by ``cancel``
+     ├── UnfetchedResponses                     this process never fetched its responses
+     ├── TunnelFull                             no room for a call within send_timeout
+     ├── WouldDeadlock                          the function is served by this very thread
+     ├── TooManyFunctions (ValueError)          more than max_func_count
+     ├── Stopped                                the dispatcher was stopped
+     ├── Busy                                   the dispatcher is run by another thread
+     ├── Forked                                 it belongs to the parent process
+     ├── Retired                                the variable or function was removed
      ├── NameRemoved                            its file was removed, say by ``rm``
      ├── BeingRemoved                           somebody is removing it, and hangs
      ├── Corrupt                                words in memory contradict each other
@@ -74,7 +143,10 @@ Exceptions, all of them a ``RobotIpcError``; in brackets what they are besides:
      └── InternalError                          a fault in the library; please report it
 
 A value that cannot be pickled raises what ``pickle`` raises. Whenever a write raises,
-the value before it stays.
+the value before it stays; whenever a call raises, nothing was sent.
+
+What functions raise is logged in the process that runs them, by ``logging``, under the
+name ``robot_ipc``.
 
 Environment
 -----------
@@ -85,28 +157,39 @@ ROBOT_IPC_MODE, ROBOT_IPC_GROUP     mode and group of handles that ask for none
 
 Processes and threads
 ---------------------
-Many threads may use one handle at once. A handle works in a forked child, and can be
-pickled, by its name, to be sent to a process that ``multiprocessing`` starts in another
-way. Ctrl-C interrupts whatever waits.
+Many threads may use one handle at once. Variables and callers work in a forked child, and
+can be pickled, by their names, to be sent to a process that ``multiprocessing`` starts in
+another way. A dispatcher, and a call under way, stay with the process that made them.
+Ctrl-C interrupts whatever waits.
 """
 
+import atexit
 import ctypes
+import logging
 import math
 import operator
 import os
 import pickle
 import sysconfig
+import threading
 import time
+import traceback
+import weakref
+from collections import deque
+from itertools import starmap
 from typing import (
     Any,
     Callable,
+    Deque,
     Dict,
+    Generator,
     Generic,
     Iterator,
     List,
     NamedTuple,
     NoReturn,
     Optional,
+    Set,
     Tuple,
     Type,
     TypeVar,
@@ -120,34 +203,51 @@ __all__ = [
     "BadName",
     "BadOption",
     "BeingRemoved",
+    "Busy",
+    "Call",
+    "CallTooOld",
+    "Cancelled",
     "CannotUnpickle",
     "Closed",
     "Contended",
     "Corrupt",
+    "DispatcherDied",
     "ForeignOwner",
+    "Forked",
+    "HostFunctionCaller",
+    "HostFunctionDispatcher",
     "HostVariable",
     "InternalError",
     "LibraryNotFound",
     "NameRemoved",
     "NeverWritten",
     "NoAge",
+    "NoCallOutstanding",
     "NoFreeSlot",
     "NoSpace",
     "NotASegment",
     "NotFound",
+    "NotServed",
     "OtherFormat",
     "PermissionDenied",
     "ReadOnly",
+    "RemoteError",
+    "ResponseTooLarge",
     "Retired",
     "RobotIpcError",
     "Sample",
     "SizeMismatch",
+    "Stopped",
     "SystemFailure",
     "TimedOut",
     "TooLarge",
+    "TooManyFunctions",
     "TooManyParticipants",
     "TooOld",
+    "TunnelFull",
+    "UnfetchedResponses",
     "VersionMismatch",
+    "WouldDeadlock",
     "WrongEncoding",
     "build_id",
 ]
@@ -155,6 +255,9 @@ __all__ = [
 T = TypeVar("T")
 _Default = TypeVar("_Default")
 _Struct = TypeVar("_Struct", bound=ctypes.Structure)
+_Foo = TypeVar("_Foo", bound=Callable[..., Any])
+
+_log = logging.getLogger("robot_ipc")
 
 
 # ----------------------------------------------------------------------- exceptions
@@ -185,18 +288,18 @@ class BadOption(RobotIpcError, ValueError):
 
 
 class NotFound(RobotIpcError, FileNotFoundError):
-    """Nothing has that name, and ``read_only`` or ``max_size=None`` creates nothing."""
+    """Nothing has that name, and ``read_only`` or a size of None creates nothing."""
 
 
 class SizeMismatch(RobotIpcError):
-    """Sizes differ: the variable's and the one asked for, or a value's and its format's.
+    """Sizes differ: those that exist and those asked for, or a value's and its format's.
 
-    Also for the number of slots.
+    Also for the number of slots, or cells.
     """
 
 
 class ForeignOwner(RobotIpcError, PermissionError):
-    """The variable is somebody else's, or more people may use it than was asked for."""
+    """It is somebody else's, or more people may use it than was asked for."""
 
 
 class PermissionDenied(RobotIpcError, PermissionError):
@@ -204,15 +307,15 @@ class PermissionDenied(RobotIpcError, PermissionError):
 
 
 class NotASegment(RobotIpcError):
-    """What has the variable's file name is something else, or damaged."""
+    """What has the file name of the variable or function is something else, or damaged."""
 
 
 class OtherFormat(RobotIpcError):
-    """The variable was made by another version of the format, or in another byte order."""
+    """It was made by another version of the format, or in another byte order."""
 
 
 class NoSpace(RobotIpcError, OSError):
-    """There is no room for the variable; the text says how much it needs and what is free."""
+    """There is no room for it; the text says how much it needs and what is free."""
 
 
 class NeverWritten(RobotIpcError):
@@ -232,11 +335,14 @@ class WrongEncoding(RobotIpcError):
 
 
 class CannotUnpickle(RobotIpcError):
-    """Unpickling the value raised; that exception is the ``__cause__``."""
+    """Unpickling a value, arguments or a response raised; that is the ``__cause__``."""
 
 
 class TooLarge(RobotIpcError, ValueError):
-    """The value, once pickled, has more than ``max_size`` bytes. The one before stays."""
+    """Once pickled it has more bytes than ``max_size``, or ``max_sz_args``.
+
+    The value before stays, or nothing was sent.
+    """
 
 
 class ReadOnly(RobotIpcError):
@@ -252,27 +358,131 @@ class Contended(RobotIpcError):
 
 
 class TooManyParticipants(RobotIpcError):
-    """As many processes as possible, 255, write the variable already."""
+    """As many processes as possible, 255, write the variable, or use the function, already."""
 
 
 class TimedOut(RobotIpcError, TimeoutError):
-    """Nothing was written within the time limit."""
+    """Nothing was written, or no response came, within the time limit.
+
+    For a response the text says whether anybody serves the function.
+    """
+
+
+class RemoteError(RobotIpcError):
+    """The function raised. The ``__cause__`` is what it raised, if that can be unpickled.
+
+    >>> try:
+    ...     divide.call(1, 0)
+    ... except RemoteError as error:
+    ...     print(error.type_name, "|", error.message)
+    ZeroDivisionError | division by zero
+    """
+
+    type_name: str
+    """The type of the exception, with its module unless it is a built-in one. Empty if a
+    function in another language did not tell."""
+    message: str
+    """The text of the exception."""
+    remote_traceback: str
+    """The traceback of the process that ran the function; empty if there is none."""
+    function: str
+    """The name of the function; empty if it is not known."""
+
+    def __init__(
+        self, type_name: str, message: str, remote_traceback: str = "", function: str = ""
+    ) -> None:
+        super().__init__(type_name, message, remote_traceback, function)
+        self.type_name = type_name
+        self.message = message
+        self.remote_traceback = remote_traceback
+        self.function = function
+
+    def __str__(self) -> str:
+        who = "function {!r}".format(self.function) if self.function else "the function"
+        parts = [part for part in (self.type_name, self.message) if part]
+        text = "{} raised {}".format(who, ": ".join(parts) or "an error")
+        if not self.remote_traceback:
+            return text
+        where = "\n\nIn the process that ran it:\n\n"
+        return text + where + self.remote_traceback.rstrip("\n")
+
+
+class ResponseTooLarge(RobotIpcError, ValueError):
+    """What the function returned has, once pickled, more than ``max_sz_ret`` bytes."""
+
+
+class DispatcherDied(RobotIpcError):
+    """The process that ran the call died. The call may or may not have done its work."""
+
+
+class NotServed(RobotIpcError):
+    """Nobody serves the function any more, though somebody did when the call was made.
+
+    The call was withdrawn: it will not run.
+    """
+
+
+class CallTooOld(RobotIpcError):
+    """When its turn came the call was older than its dispatcher's ``max_age``. It did not run."""
+
+
+class NoCallOutstanding(RobotIpcError):
+    """There is no call whose response is still to be fetched."""
+
+
+class Cancelled(RobotIpcError):
+    """The call was given up by ``cancel``; if it has a response, that was discarded."""
+
+
+class UnfetchedResponses(RobotIpcError):
+    """This process has as many responses that it never fetched as it may have.
+
+    The text says how many. Fetch them with ``get_response``, or by their handles.
+    """
+
+
+class TunnelFull(RobotIpcError):
+    """Within ``send_timeout`` there was no room for the call; the text says whose calls
+    take it, and how many of them have responses that nobody fetched."""
+
+
+class WouldDeadlock(RobotIpcError):
+    """A function waits for one that only its own dispatcher, that is its thread, serves."""
+
+
+class TooManyFunctions(RobotIpcError, ValueError):
+    """The dispatcher has ``max_func_count`` functions already."""
+
+
+class Stopped(RobotIpcError):
+    """The dispatcher was stopped."""
+
+
+class Busy(RobotIpcError):
+    """The dispatcher is run by another thread, or the response fetched by one."""
+
+
+class Forked(RobotIpcError):
+    """The dispatcher or call belongs to the process that this one was forked from."""
 
 
 class Retired(RobotIpcError):
-    """The variable was removed while it was open. Open it again."""
+    """The variable or function was removed while it was open. Open it again.
+
+    A call that was under way may or may not have run.
+    """
 
 
 class NameRemoved(RobotIpcError):
-    """The variable's file was removed or replaced behind its back. Open it again."""
+    """Its file was removed or replaced behind its back. Open it again."""
 
 
 class BeingRemoved(RobotIpcError):
-    """Another process is removing the variable and does not get on with it."""
+    """Another process is removing it and does not get on with it."""
 
 
 class Corrupt(RobotIpcError):
-    """The variable's memory is damaged: words in it contradict each other."""
+    """Its memory is damaged: words in it contradict each other."""
 
 
 class Closed(RobotIpcError, ValueError):
@@ -395,8 +605,8 @@ def build_id() -> str:
 
 
 # ------------------------------------------------------------------ the C interface
-# Each function is documented in platform-linux/src/ffi/variable.rs. This file knows
-# no layout of shared memory: only the structs of the C interface.
+# Each function is documented in platform-linux/include/ripc.h. This file knows no layout
+# of shared memory: only the structs of the C interface.
 
 
 class _Options(ctypes.Structure):
@@ -433,6 +643,66 @@ class _Info(ctypes.Structure):
     ]
 
 
+class _FunctionOptions(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", ctypes.c_uint64),
+        ("max_argument_size", ctypes.c_uint64),
+        ("max_response_size", ctypes.c_uint64),
+        ("cells", ctypes.c_uint32),
+        ("mode", ctypes.c_int32),
+        ("send_timeout_ns", ctypes.c_int64),
+        ("max_age_ns", ctypes.c_int64),
+        ("spin_ns", ctypes.c_int64),
+        ("group", ctypes.c_char_p),
+        ("directory", ctypes.c_char_p),
+        ("name_space", ctypes.c_char_p),
+    ]
+
+
+class _FunctionInfo(ctypes.Structure):
+    _fields_ = [
+        ("max_argument_size", ctypes.c_uint64),
+        ("max_response_size", ctypes.c_uint64),
+        ("cells", ctypes.c_uint32),
+        ("lost_calls", ctypes.c_uint32),
+    ]
+
+
+class _Response(ctypes.Structure):
+    """What stands beside a response: `ripc_response`."""
+
+    _fields_ = [
+        ("call", ctypes.c_uint64),
+        ("length", ctypes.c_uint32),
+        ("encoding", ctypes.c_uint32),
+        ("has_value", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+    ]
+
+
+class _DispatcherOptions(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", ctypes.c_uint64),
+        ("max_functions", ctypes.c_uint32),
+        ("one_word_sleep", ctypes.c_uint32),
+        ("spin_ns", ctypes.c_int64),
+    ]
+
+
+class _TakenCall(ctypes.Structure):
+    """A call that is to be run and replied to: `ripc_call`."""
+
+    _fields_ = [
+        ("function", ctypes.c_uint64),
+        ("arguments", ctypes.c_void_p),
+        ("time_ns", ctypes.c_uint64),
+        ("size", ctypes.c_uint32),
+        ("encoding", ctypes.c_uint32),
+        ("wants_response", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+    ]
+
+
 _ADOPT_SIZE = 2**64 - 1
 _UNSPECIFIED, _RAW, _PICKLE = 0, 1, 2
 _ENCODINGS = {0: "unspecified", 1: "raw", 2: "pickle", 3: "postcard"}
@@ -443,10 +713,30 @@ _TIMED_OUT = 2
 _INTERRUPTED = 3
 _CHANGED = 4
 _BUFFER_TOO_SMALL = 6
+_TOO_LARGE = 7
 _NO_FREE_SLOT = 9
 _CONTENDED = 10
+_CORRUPT = 21
+_RETIRED = 22
+_NAME_REMOVED = 23
 _BEING_REMOVED = 24
 _NO_AGE = 27
+_RESPONSE_TOO_LARGE = 31
+_RAISED = 32
+_DISPATCHER_DIED = 33
+_NOT_SERVED = 34
+_CALL_TOO_OLD = 35
+_REPORTED = 37
+_CANCELLED = 38
+_TUNNEL_FULL = 40
+_STOPPED = 43
+_BUSY = 44
+_FORKED = 45
+
+# How far a call is, what became of one that was given up, and how one ended.
+_ENDED = 2
+_NEVER_STARTED = 0
+_REPLY_RETURNED, _REPLY_RAISED, _REPLY_NOTHING = 0, 1, 2
 
 # After these a write may succeed a moment later.
 _TRY_AGAIN = (_INTERRUPTED, _NO_FREE_SLOT, _CONTENDED)
@@ -454,8 +744,9 @@ _TRY_AGAIN = (_INTERRUPTED, _NO_FREE_SLOT, _CONTENDED)
 # What a status is raised as; whatever is not here is an InternalError.
 _ERRORS: Dict[int, Type[RobotIpcError]] = {
     _NEVER_WRITTEN: NeverWritten,
+    _TIMED_OUT: TimedOut,
     5: TooOld,
-    7: TooLarge,
+    _TOO_LARGE: TooLarge,
     8: WrongEncoding,
     _NO_FREE_SLOT: NoFreeSlot,
     _CONTENDED: Contended,
@@ -468,15 +759,42 @@ _ERRORS: Dict[int, Type[RobotIpcError]] = {
     18: ForeignOwner,
     19: NotASegment,
     20: OtherFormat,
-    21: Corrupt,
-    22: Retired,
-    23: NameRemoved,
+    _CORRUPT: Corrupt,
+    _RETIRED: Retired,
+    _NAME_REMOVED: NameRemoved,
     _BEING_REMOVED: BeingRemoved,
     25: NoSpace,
     26: PermissionDenied,
     _NO_AGE: NoAge,
     28: SystemFailure,
+    _RESPONSE_TOO_LARGE: ResponseTooLarge,
+    _DISPATCHER_DIED: DispatcherDied,
+    _NOT_SERVED: NotServed,
+    _CALL_TOO_OLD: CallTooOld,
+    36: NoCallOutstanding,
+    _CANCELLED: Cancelled,
+    39: UnfetchedResponses,
+    _TUNNEL_FULL: TunnelFull,
+    41: WouldDeadlock,
+    42: TooManyFunctions,
+    _STOPPED: Stopped,
+    _BUSY: Busy,
+    _FORKED: Forked,
 }
+
+# With these a call has ended, and the library tells it once.
+_ENDS = frozenset(
+    (
+        _OK,
+        _RAISED,
+        _RESPONSE_TOO_LARGE,
+        _DISPATCHER_DIED,
+        _NOT_SERVED,
+        _CALL_TOO_OLD,
+        _RETIRED,
+        _NAME_REMOVED,
+    )
+)
 
 
 def _bind(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
@@ -495,8 +813,8 @@ _read_arguments = (_pointer, _pointer, _size, _i64, _pointer)
 _bind(_library, "ripc_build_id", _chars)
 _last_error = _bind(_library, "ripc_last_error", _chars)
 _options_init = _bind(_library, "ripc_variable_options_init", None, _pointer)
-_open = _bind(_library, "ripc_variable_open", _status, _chars, _pointer, _pointer)
-_free = _bind(_library, "ripc_variable_free", None, _pointer)
+_variable_open = _bind(_library, "ripc_variable_open", _status, _chars, _pointer, _pointer)
+_variable_free = _bind(_library, "ripc_variable_free", None, _pointer)
 _get_info = _bind(_library, "ripc_variable_get_info", _status, _pointer, _pointer)
 _write = _bind(_library, "ripc_variable_write", _status, *_write_arguments)
 _write_if = _bind(_library, "ripc_variable_write_if", _status, *_write_if_arguments)
@@ -509,6 +827,55 @@ _quick_read = _bind(_quick_library, "ripc_variable_read", _status, *_read_argume
 _latest = _bind(_quick_library, "ripc_variable_latest", _status, _pointer, _pointer)
 _version = _bind(_quick_library, "ripc_variable_version", _status, _pointer, _pointer)
 _age = _bind(_quick_library, "ripc_variable_age", _status, _pointer, _pointer)
+
+_call_arguments = (_pointer, _pointer, _size, _u32, _i64, _pointer)
+_next_response_arguments = (_pointer, _pointer, _size, _i64, _pointer)
+_response_of_arguments = (_pointer, _u64, _pointer, _size, _i64, _pointer)
+_reply_arguments = (_pointer, _u32, _pointer, _size, _u32)
+
+_function_options_init = _bind(_library, "ripc_function_options_init", None, _pointer)
+_caller_open = _bind(_library, "ripc_caller_open", _status, _chars, _pointer, _pointer)
+_caller_free = _bind(_library, "ripc_caller_free", None, _pointer)
+_caller_get_info = _bind(_library, "ripc_caller_get_info", _status, _pointer, _pointer)
+_caller_remove = _bind(_library, "ripc_caller_remove", _status, _pointer, _i64)
+_call = _bind(_library, "ripc_caller_call", _status, *_call_arguments)
+_quick_call = _bind(_quick_library, "ripc_caller_call", _status, *_call_arguments)
+_next_response = _bind(
+    _library, "ripc_caller_next_response", _status, *_next_response_arguments
+)
+_quick_next_response = _bind(
+    _quick_library, "ripc_caller_next_response", _status, *_next_response_arguments
+)
+_response_of = _bind(_library, "ripc_caller_response_of", _status, *_response_of_arguments)
+_quick_response_of = _bind(
+    _quick_library, "ripc_caller_response_of", _status, *_response_of_arguments
+)
+_progress = _bind(_quick_library, "ripc_caller_progress", _status, _pointer, _u64, _pointer)
+_cancel = _bind(_quick_library, "ripc_caller_cancel", _status, _pointer, _u64, _pointer)
+
+_dispatcher_options_init = _bind(_library, "ripc_dispatcher_options_init", None, _pointer)
+_dispatcher_new = _bind(_library, "ripc_dispatcher_new", _status, _pointer, _pointer)
+_dispatcher_free = _bind(_library, "ripc_dispatcher_free", None, _pointer)
+_add = _bind(
+    _library,
+    "ripc_dispatcher_add",
+    _status,
+    _pointer,
+    _chars,
+    _pointer,
+    _pointer,
+    _pointer,
+    _pointer,
+)
+_remove_function = _bind(_library, "ripc_dispatcher_remove", _status, _pointer, _u64)
+_function_info = _bind(
+    _library, "ripc_dispatcher_get_info", _status, _pointer, _u64, _pointer
+)
+_resume = _bind(_library, "ripc_dispatcher_resume", _status, _pointer)
+_stop = _bind(_library, "ripc_dispatcher_stop", _status, _pointer)
+_next_call = _bind(_library, "ripc_dispatcher_next_call", _status, _pointer, _i64, _pointer)
+_reply = _bind(_library, "ripc_dispatcher_reply", _status, *_reply_arguments)
+_quick_reply = _bind(_quick_library, "ripc_dispatcher_reply", _status, *_reply_arguments)
 
 
 def _text(text: bytes) -> str:
@@ -603,13 +970,14 @@ class _NotGivenOctal(_NotGiven):
 
 
 class _Missing:
-    """The default of `default`."""
+    """The default of `default`, and of `foo`."""
 
     def __repr__(self) -> str:
         return "<none>"
 
 
 _MAX_SIZE = _NotGiven(4096)
+_MAX_SZ = _NotGiven(4096)
 _SLOTS = _NotGiven(14)
 _MODE = _NotGivenOctal(0o600)
 _MISSING: Any = _Missing()
@@ -655,6 +1023,29 @@ def _group_bytes(group: Union[str, int]) -> bytes:
     return str(_integer(group, "group")).encode()
 
 
+def _fill_place(
+    options: Union[_Options, _FunctionOptions],
+    mode: Optional[int],
+    group: Union[str, int, None],
+    directory: Union[str, "os.PathLike[str]", None],
+    namespace: Optional[str],
+) -> None:
+    """What variables and functions have in common: where they are, and for whom."""
+    if mode is not None and not isinstance(mode, _NotGiven):
+        options.mode = _number(mode, "mode", 31)
+    if group is not None:
+        options.group = _group_bytes(group)
+    if directory is not None:
+        options.directory = _option_bytes(os.fspath(directory), "directory")
+    if namespace is not None:
+        options.name_space = _name_bytes(namespace, "namespace")
+
+
+def _given(**options: Any) -> Dict[str, Any]:
+    """Without the defaults: what is needed to open the same again elsewhere."""
+    return {name: value for name, value in options.items() if not isinstance(value, _NotGiven)}
+
+
 # ------------------------------------------------------------------------- codecs
 
 
@@ -673,10 +1064,21 @@ class _PickleCodec:
         try:
             return pickle.loads(view)
         except Exception as error:
-            text = "variable {!r}: version {} ({} bytes) cannot be unpickled here: {}: {}"
-            raise CannotUnpickle(
-                text.format(name, stamp.version, len(view), type(error).__name__, error)
-            ) from error
+            what = "variable {!r}: version {}".format(name, stamp.version)
+            raise _cannot_unpickle(what, len(view), error) from error
+
+    def decode_part(self, data: Union[bytes, memoryview], part: str, name: str) -> Any:
+        """What the bytes of a call are: `part` is "the arguments" or "the response"."""
+        try:
+            return pickle.loads(data)
+        except Exception as error:
+            what = "function {!r}: {}".format(name, part)
+            raise _cannot_unpickle(what, len(data), error) from error
+
+
+def _cannot_unpickle(what: str, size: int, error: Exception) -> CannotUnpickle:
+    text = "{} ({} bytes) cannot be unpickled here: {}: {}"
+    return CannotUnpickle(text.format(what, size, type(error).__name__, error))
 
 
 class _RawCodec:
@@ -684,15 +1086,19 @@ class _RawCodec:
 
     encoding = _RAW
 
-    def __init__(self, data_format: Any) -> None:
+    def __init__(
+        self, data_format: Any, option: str = "data_format", of: str = "the variable takes"
+    ) -> None:
         if not (isinstance(data_format, type) and issubclass(data_format, ctypes.Structure)):
-            text = "data_format has to be a subclass of ctypes.Structure, not {!r}"
-            raise TypeError(text.format(data_format))
-        _refuse_pointers(data_format, data_format.__name__)
+            text = "{} has to be a subclass of ctypes.Structure, not {!r}"
+            raise TypeError(text.format(option, data_format))
+        _refuse_pointers(data_format, data_format.__name__, option)
         self.data_format = data_format
+        self.option = option
+        self.of = of
         self.size = ctypes.sizeof(data_format)
         if self.size == 0:
-            raise BadOption("data_format cannot be used: {} has no bytes".format(self.name))
+            raise BadOption("{} cannot be used: {} has no bytes".format(option, self.name))
 
     @property
     def name(self) -> str:
@@ -700,8 +1106,8 @@ class _RawCodec:
 
     def encode(self, value: Any) -> Tuple[Any, int]:
         if not isinstance(value, self.data_format):
-            text = "the variable takes instances of its data_format {}, not of {}"
-            raise TypeError(text.format(self.name, type(value).__name__))
+            text = "{} instances of its {} {}, not of {}"
+            raise TypeError(text.format(self.of, self.option, self.name, type(value).__name__))
         return ctypes.byref(value), self.size
 
     def decode(self, view: memoryview, stamp: _Stamp, name: str) -> Any:
@@ -710,23 +1116,32 @@ class _RawCodec:
             raise SizeMismatch(text.format(name, stamp.version, len(view), self.name, self.size))
         return self.data_format.from_buffer_copy(view)
 
+    def decode_part(self, data: Union[bytes, memoryview], part: str, name: str) -> Any:
+        if len(data) != self.size:
+            text = "function {!r}: {} has {} bytes, and {} has {}"
+            raise SizeMismatch(text.format(name, part, len(data), self.name, self.size))
+        return self.data_format.from_buffer_copy(data)
+
+
+_Codec = Union[_PickleCodec, _RawCodec]
+
 
 # The type codes of ctypes that are numbers or characters; all others are addresses.
 _NUMBER_CODES = tuple("bBhHiIlLqQfdgcu?")
 
 
-def _refuse_pointers(kind: Any, path: str) -> None:
+def _refuse_pointers(kind: Any, path: str, option: str) -> None:
     """An address means nothing in another process, and following it can crash."""
     if issubclass(kind, (ctypes.Structure, ctypes.Union)):
         for owner in kind.__mro__:
             for field in owner.__dict__.get("_fields_", ()):
-                _refuse_pointers(field[1], "{}.{}".format(path, field[0]))
+                _refuse_pointers(field[1], "{}.{}".format(path, field[0]), option)
     elif issubclass(kind, ctypes.Array):
-        _refuse_pointers(kind._type_, path + "[]")
+        _refuse_pointers(kind._type_, path + "[]", option)
     elif getattr(kind, "_type_", None) not in _NUMBER_CODES:
         raise TypeError(
-            "data_format cannot be used: {} is a pointer, which means nothing in another "
-            "process; for its bytes alone declare c_size_t".format(path)
+            "{} cannot be used: {} is a pointer, which means nothing in another "
+            "process; for its bytes alone declare c_size_t".format(option, path)
         )
 
 
@@ -734,19 +1149,27 @@ def _refuse_pointers(kind: Any, path: str) -> None:
 
 
 class _Scratch:
-    """Where one read puts its bytes. Whoever takes it has it alone, also against signal
-    handlers and against unpickling that reads another variable."""
+    """Where one read puts its bytes, and what stands beside them. Whoever takes it has it
+    alone, also against signal handlers and against unpickling that reads another variable."""
 
     __slots__ = ("capacity", "address", "view", "stamp", "stamp_address", "_buffer")
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, stamp: Any) -> None:
         self.capacity = capacity
         buffer = bytearray(capacity)
         self._buffer = (ctypes.c_char * capacity).from_buffer(buffer)
         self.address = ctypes.c_void_p(ctypes.addressof(self._buffer))
         self.view = memoryview(buffer)
-        self.stamp = _Stamp()
-        self.stamp_address = ctypes.c_void_p(ctypes.addressof(self.stamp))
+        self.stamp = stamp
+        self.stamp_address = ctypes.c_void_p(ctypes.addressof(stamp))
+
+
+def _again_if_interrupted(function: Any, *arguments: Any) -> None:
+    """Calls the library until no signal comes in between, and checks the status."""
+    status = _INTERRUPTED
+    while status == _INTERRUPTED:
+        status = function(*arguments)
+    _check(status)
 
 
 class _Handle:
@@ -757,10 +1180,9 @@ class _Handle:
 
     def __init__(self, name: bytes, options: _Options) -> None:
         self.pointer = ctypes.c_void_p()
-        status = _INTERRUPTED
-        while status == _INTERRUPTED:
-            status = _open(name, ctypes.byref(options), ctypes.byref(self.pointer))
-        _check(status)
+        _again_if_interrupted(
+            _variable_open, name, ctypes.byref(options), ctypes.byref(self.pointer)
+        )
         info = _Info()
         _check(_get_info(self.pointer, ctypes.byref(info)))
         self.max_size: int = info.max_size
@@ -770,7 +1192,7 @@ class _Handle:
         # Not in use at the moment; as many as there were reads at the same time.
         self.scratches: List[_Scratch] = []
 
-    def __del__(self, free: Any = _free) -> None:
+    def __del__(self, free: Any = _variable_free) -> None:
         if self.pointer:
             free(self.pointer)
 
@@ -778,7 +1200,16 @@ class _Handle:
         try:
             return self.scratches.pop()
         except IndexError:
-            return _Scratch(min(self.max_size, _QUICK_SIZE))
+            return _Scratch(min(self.max_size, _QUICK_SIZE), _Stamp())
+
+
+def _unlink(remove: Any, pointer: ctypes.c_void_p) -> None:
+    """Removes the object from the machine; waits for somebody else who is doing that."""
+    slices = _Slices(_REMOVE_TIMEOUT)
+    while True:
+        status = remove(pointer, slices.next_ns())
+        if status not in (_BEING_REMOVED, _INTERRUPTED) or slices.is_over():
+            return _check(status)
 
 
 class Sample(NamedTuple):
@@ -917,22 +1348,18 @@ class HostVariable(Generic[T]):
     ) -> None:
         self._name = name
         self._handle: Optional[_Handle] = None
-        # To open it again elsewhere: what was given, and nothing else.
-        given = {
-            "max_size": max_size,
-            "slots": slots,
-            "mode": mode,
-            "group": group,
-            "read_only": read_only,
-            "data_format": data_format,
-            "directory": directory,
-            "namespace": namespace,
-            "write_timeout": write_timeout,
-        }
-        self._options = {
-            option: value for option, value in given.items() if not isinstance(value, _NotGiven)
-        }
-        self._codec: Union[_PickleCodec, _RawCodec] = _PickleCodec()
+        self._options = _given(
+            max_size=max_size,
+            slots=slots,
+            mode=mode,
+            group=group,
+            read_only=read_only,
+            data_format=data_format,
+            directory=directory,
+            namespace=namespace,
+            write_timeout=write_timeout,
+        )
+        self._codec: _Codec = _PickleCodec()
         if data_format is not None:
             self._codec = _RawCodec(data_format)
             if isinstance(max_size, _NotGiven):
@@ -953,15 +1380,8 @@ class HostVariable(Generic[T]):
         if slots is not None and not isinstance(slots, _NotGiven):
             # 0 would leave it to the library.
             options.slots = _number(slots, "slots", 32, 2)
-        if mode is not None and not isinstance(mode, _NotGiven):
-            options.mode = _number(mode, "mode", 31)
         options.read_only = bool(read_only)
-        if group is not None:
-            options.group = _group_bytes(group)
-        if directory is not None:
-            options.directory = _option_bytes(os.fspath(directory), "directory")
-        if namespace is not None:
-            options.name_space = _name_bytes(namespace, "namespace")
+        _fill_place(options, mode, group, directory, namespace)
         self._check_fits(max_size)
         handle = _Handle(_name_bytes(name, "variable"), options)
         self._check_fits(handle.max_size)
@@ -1111,7 +1531,8 @@ class HostVariable(Generic[T]):
                 continue
             # Also with another status a sample is there, and the value may be cut.
             if status in (_BUFFER_TOO_SMALL, _NO_AGE) and scratch.stamp.length > scratch.capacity:
-                scratch = _Scratch(min(handle.max_size, 2 * scratch.stamp.length))
+                capacity = min(handle.max_size, 2 * scratch.stamp.length)
+                scratch = _Scratch(capacity, _Stamp())
                 continue
             return scratch, status
 
@@ -1319,12 +1740,8 @@ class HostVariable(Generic[T]):
         `NameRemoved`, `Closed`; `BeingRemoved` if somebody else is removing it and has not
         finished after 1 s.
         """
-        handle = self._open_handle()
-        slices = _Slices(_REMOVE_TIMEOUT)
-        while True:
-            status = _remove(handle.pointer, slices.next_ns())
-            if status not in (_BEING_REMOVED, _INTERRUPTED) or slices.is_over():
-                return _check(status)
+        handle = self._open_handle()  # keeps it: another thread may close meanwhile
+        _unlink(_remove, handle.pointer)
 
     def __enter__(self) -> "HostVariable[T]":
         self._open_handle()

@@ -25,6 +25,33 @@
 // The postcard format of a serde value.
 #define RIPC_ENCODING_POSTCARD 3
 
+// Of a call: no dispatcher has taken it yet.
+#define RIPC_CALL_QUEUED 0
+
+// Of a call: it is running.
+#define RIPC_CALL_RUNNING 1
+
+// Of a call: it has ended, in whichever way.
+#define RIPC_CALL_ENDED 2
+
+// Of a call that was taken back: it will never start.
+#define RIPC_NEVER_STARTED 0
+
+// Of a call that was taken back: it is running, and its response will be discarded.
+#define RIPC_STILL_RUNNING 1
+
+// Of a call that was taken back: it had ended, and its response is discarded.
+#define RIPC_HAD_ENDED 2
+
+// As an outcome: the function returned the bytes.
+#define RIPC_REPLY_RETURNED 0
+
+// As an outcome: the function raised an error, and the bytes describe it.
+#define RIPC_REPLY_RAISED 1
+
+// As an outcome: the function returned nothing.
+#define RIPC_REPLY_NOTHING 2
+
 // What a call came to. Numbers never change their meaning.
 enum ripc_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -93,6 +120,37 @@ enum ripc_status
   RIPC_BAD_ARGUMENT = 29,
   // A fault inside the library.
   RIPC_INTERNAL = 30,
+  // What the function returned has more bytes than a response can have.
+  RIPC_RESPONSE_TOO_LARGE = 31,
+  // The function raised an error; the bytes in the buffer describe it.
+  RIPC_RAISED = 32,
+  // The process that ran the call died; it may or may not have done its work.
+  RIPC_DISPATCHER_DIED = 33,
+  // Nobody serves the function any more; the call was taken back.
+  RIPC_NOT_SERVED = 34,
+  // The call was older than its dispatcher allows; it was not run.
+  RIPC_CALL_TOO_OLD = 35,
+  // No call is outstanding.
+  RIPC_NO_CALL = 36,
+  // The end of that call was told already, or it was taken back.
+  RIPC_REPORTED = 37,
+  // For those who keep track of calls they took back; the library itself says
+  // `RIPC_REPORTED`.
+  RIPC_CANCELLED = 38,
+  // This process has as many unfetched answers as it may have.
+  RIPC_UNFETCHED = 39,
+  // No cell came free in time.
+  RIPC_TUNNEL_FULL = 40,
+  // Only the dispatcher that this thread is running serves the function.
+  RIPC_WOULD_DEADLOCK = 41,
+  // The dispatcher has as many functions as it was made for.
+  RIPC_TOO_MANY_FUNCTIONS = 42,
+  // The dispatcher was stopped.
+  RIPC_STOPPED = 43,
+  // The dispatcher is at work in another thread, or with a call without a reply.
+  RIPC_BUSY = 44,
+  // It belongs to the process that this one was forked from.
+  RIPC_FORKED = 45,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -101,6 +159,16 @@ typedef enum ripc_status ripc_status;
 typedef int32_t ripc_status;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
+
+// A function to be called. Many threads may use one at once; in a forked child it has
+// no calls yet.
+typedef struct ripc_caller ripc_caller;
+
+// Serves functions. In a forked child it serves nothing, and can only be freed.
+typedef struct ripc_dispatcher ripc_dispatcher;
+
+// The answer of a function that is being run.
+typedef struct ripc_reply ripc_reply;
 
 // An open variable. Many threads may use one at once; a forked child may use
 // its parent's.
@@ -170,6 +238,105 @@ typedef struct ripc_borrow {
   // The library's.
   uint64_t opaque[12];
 } ripc_borrow;
+
+// How a function is opened, by those who call it and by those who serve it. Call
+// `ripc_function_options_init` first, then change what should be otherwise.
+typedef struct ripc_function_options {
+  // Bytes of this struct; set by `ripc_function_options_init`.
+  uint64_t struct_size;
+  // How many bytes the arguments can have, 1 to 1 GiB; 4096 at first.
+  // `RIPC_ADOPT_SIZE`: this size and the next one are what exists.
+  uint64_t max_argument_size;
+  // How many bytes a response can have, up to 1 GiB; 4096 at first. 0: calls are
+  // one-way.
+  uint64_t max_response_size;
+  // How many calls can be under way at a time, 1 to 64; 0 for 16, or what exists.
+  uint32_t cells;
+  // Permission bits such as 0660; -1 for what the environment says, or 0600.
+  int32_t mode;
+  // Callers: how long a call waits for a free cell, in ns; negative for 1 s.
+  int64_t send_timeout_ns;
+  // Dispatchers: calls that are older are not run, in ns; negative for no limit.
+  int64_t max_age_ns;
+  // Callers: how long a wait spins before it sleeps, in ns; negative for 50 µs.
+  int64_t spin_ns;
+  // The group to share with, by name or number; null for what the
+  // environment says, or the process's own.
+  const char *group;
+  // The folder; null for what the environment says, or /dev/shm.
+  const char *directory;
+  // The namespace; null for what the environment says, or "default".
+  const char *name_space;
+} ripc_function_options;
+
+// What an open function is.
+typedef struct ripc_function_info {
+  // How many bytes the arguments can have.
+  uint64_t max_argument_size;
+  // How many bytes a response can have; 0: calls are one-way.
+  uint64_t max_response_size;
+  // How many calls can be under way at a time.
+  uint32_t cells;
+  // How many one-way calls were queued in a function of other sizes that nobody
+  // used, and that opening this one replaced.
+  uint32_t lost_calls;
+} ripc_function_info;
+
+// What stands beside a response.
+typedef struct ripc_response {
+  // Which call this is about, also with a status other than `RIPC_OK`; 0: none.
+  uint64_t call;
+  // Bytes of the response; with `RIPC_BUFFER_TOO_SMALL` how many it takes.
+  uint32_t length;
+  // How they were made, `RIPC_ENCODING_…`.
+  uint32_t encoding;
+  // 1 if the function returned something; 0 if it returned nothing.
+  uint32_t has_value;
+  // Zero.
+  uint32_t reserved;
+} ripc_response;
+
+// How a dispatcher is made. Call `ripc_dispatcher_options_init` first.
+typedef struct ripc_dispatcher_options {
+  // Bytes of this struct; set by `ripc_dispatcher_options_init`.
+  uint64_t struct_size;
+  // How many functions will be added, 1 to 512; 16 at first. More than 127 at a time
+  // cost a sleeping thread each.
+  uint32_t max_functions;
+  // Not 0: sleep as on a kernel older than 5.16, by one sleeping thread for each
+  // function.
+  uint32_t one_word_sleep;
+  // How long it spins for the next call before it sleeps, in ns; negative for 50 µs.
+  int64_t spin_ns;
+} ripc_dispatcher_options;
+
+// A function: gets the `size` bytes of its arguments, which nobody else can change and
+// which are gone when it returns. Returns 0, after `ripc_reply_set` if there is
+// something to return; any other number tells the caller that it failed. It has to
+// return: neither `longjmp` nor the end of its thread may take it away.
+typedef int32_t (*ripc_function)(const void *arguments,
+                                 size_t size,
+                                 uint32_t encoding,
+                                 struct ripc_reply *reply,
+                                 void *user_data);
+
+// A call that is to be served.
+typedef struct ripc_call {
+  // Which function, as `ripc_dispatcher_add` gave it.
+  uint64_t function;
+  // A private copy of the arguments, valid until the reply.
+  const void *arguments;
+  // When it was made: CLOCK_BOOTTIME in ns; 0 if that is not known.
+  uint64_t time_ns;
+  // Bytes of the arguments.
+  uint32_t size;
+  // How they were made, `RIPC_ENCODING_…`.
+  uint32_t encoding;
+  // 0 for a one-way call.
+  uint32_t wants_response;
+  // Zero.
+  uint32_t reserved;
+} ripc_call;
 
 #ifdef __cplusplus
 extern "C" {
@@ -344,6 +511,233 @@ ripc_status ripc_variable_borrow(const struct ripc_variable *variable,
 // The caller promises:
 // `borrow` is null or was filled by `ripc_variable_borrow` and not copied.
 void ripc_borrow_free(struct ripc_borrow *borrow);
+
+// Sets every option to its default.
+//
+// The caller promises:
+// `options` is null or may be written.
+void ripc_function_options_init(struct ripc_function_options *options);
+
+// Opens the function `name` to call it; nobody has to serve it yet. `options` may be
+// null for the defaults. Let go of it with `ripc_caller_free`.
+//
+// The caller promises:
+// - `name` is a NUL-terminated string, `options` null or initialised;
+// - `caller` may be written.
+ripc_status ripc_caller_open(const char *name,
+                             const struct ripc_function_options *options,
+                             struct ripc_caller **caller);
+
+// Lets go of a handle and takes its calls back: those that have not started never
+// will. One-way calls are delivered all the same. Null is ignored.
+//
+// The caller promises:
+// `caller` is null or came from `ripc_caller_open`, and is not used again.
+void ripc_caller_free(struct ripc_caller *caller);
+
+// What the function is.
+//
+// The caller promises:
+// `caller` is open; `info` may be written.
+ripc_status ripc_caller_get_info(const struct ripc_caller *caller,
+                                 struct ripc_function_info *info);
+
+// Calls the function with the `size` bytes at `data`, and returns once they lie in a
+// cell: it does not wait for the function. `timeout_ns` limits the wait for a free
+// cell; negative for the handle's own limit. `call`, if not null, gets the call's
+// number, which is not 0.
+//
+// The caller promises:
+// `caller` is open, `data` has `size` readable bytes, `call` is null or may be written.
+ripc_status ripc_caller_call(const struct ripc_caller *caller,
+                             const void *data,
+                             size_t size,
+                             uint32_t encoding,
+                             int64_t timeout_ns,
+                             uint64_t *call);
+
+// Waits for the response of the oldest call of this handle that may still bring one,
+// for at most `timeout_ns` (negative: without end), and copies it to `buffer`, which
+// has `capacity` bytes. Calls that ended without a response are passed over; if all
+// have, `has_value` is 0, once. If none is outstanding: `RIPC_NO_CALL`. With one-way
+// calls `has_value` is 0 at once. `RIPC_TIMED_OUT` and `RIPC_BUFFER_TOO_SMALL` lose
+// nothing: ask again. With `RIPC_RAISED` the bytes describe the error: text, and after
+// a NUL whatever the encoding says.
+//
+// The caller promises:
+// `caller` is open, `buffer` has `capacity` writable bytes, `response` is null or may
+// be written.
+ripc_status ripc_caller_next_response(const struct ripc_caller *caller,
+                                      void *buffer,
+                                      size_t capacity,
+                                      int64_t timeout_ns,
+                                      struct ripc_response *response);
+
+// As `ripc_caller_next_response`, for one call. If its end was told already:
+// `RIPC_REPORTED`.
+//
+// The caller promises:
+// As `ripc_caller_next_response`.
+ripc_status ripc_caller_response_of(const struct ripc_caller *caller,
+                                    uint64_t call,
+                                    void *buffer,
+                                    size_t capacity,
+                                    int64_t timeout_ns,
+                                    struct ripc_response *response);
+
+// Where a call is, `RIPC_CALL_…`; changes nothing.
+//
+// The caller promises:
+// `caller` is open; `progress` may be written.
+ripc_status ripc_caller_progress(const struct ripc_caller *caller,
+                                 uint64_t call,
+                                 uint32_t *progress);
+
+// Takes a call back: it never starts later, and a response is discarded.
+// `withdrawal`, if not null, gets what came of it: `RIPC_NEVER_STARTED`,
+// `RIPC_STILL_RUNNING` or `RIPC_HAD_ENDED`.
+//
+// The caller promises:
+// `caller` is open; `withdrawal` is null or may be written.
+ripc_status ripc_caller_cancel(const struct ripc_caller *caller,
+                               uint64_t call,
+                               uint32_t *withdrawal);
+
+// Takes all calls of this handle back, as `ripc_caller_free` does.
+//
+// The caller promises:
+// `caller` is open.
+ripc_status ripc_caller_withdraw_all(const struct ripc_caller *caller);
+
+// Removes the function from the machine: every handle on it fails from now on, this
+// one too (it still has to be freed). Waits for somebody else who is removing it, for
+// at most `timeout_ns` (negative: 1 s).
+//
+// The caller promises:
+// `caller` is open.
+ripc_status ripc_caller_remove(const struct ripc_caller *caller, int64_t timeout_ns);
+
+// Sets every option to its default.
+//
+// The caller promises:
+// `options` is null or may be written.
+void ripc_dispatcher_options_init(struct ripc_dispatcher_options *options);
+
+// Makes a dispatcher. `options` may be null for the defaults. Let go of it with
+// `ripc_dispatcher_free`.
+//
+// The caller promises:
+// `options` is null or initialised; `dispatcher` may be written.
+ripc_status ripc_dispatcher_new(const struct ripc_dispatcher_options *options,
+                                struct ripc_dispatcher **dispatcher);
+
+// Stops a dispatcher and lets go of it: its functions are not served any more. Waits
+// for a call that its own thread is running. A call from `ripc_dispatcher_next_call`
+// that has no reply yet is given up. Null is ignored.
+//
+// The caller promises:
+// `dispatcher` is null or came from `ripc_dispatcher_new`, and is not used again, by no
+// thread.
+void ripc_dispatcher_free(struct ripc_dispatcher *dispatcher);
+
+// Adds the function `name`; also while the dispatcher is at work. `options` may be null
+// for the defaults. `callback` may be null: then only `ripc_dispatcher_next_call` can
+// serve it. `function`, if not null, gets its number.
+//
+// The caller promises:
+// - `dispatcher` is open, `name` a NUL-terminated string, `options` null or
+//   initialised, `function` null or writable;
+// - `callback` can be called with `user_data` from any thread, one at a time, until the
+//   function is removed.
+ripc_status ripc_dispatcher_add(const struct ripc_dispatcher *dispatcher,
+                                const char *name,
+                                const struct ripc_function_options *options,
+                                ripc_function callback,
+                                void *user_data,
+                                uint64_t *function);
+
+// Inside a function: what it returns. The last one counts; the bytes are copied.
+//
+// The caller promises:
+// `reply` is what the function was given, and it has not returned; `data` has `size`
+// readable bytes.
+ripc_status ripc_reply_set(struct ripc_reply *reply,
+                           const void *data,
+                           size_t size,
+                           uint32_t encoding);
+
+// Inside a function: it failed, and its caller gets `text`.
+//
+// The caller promises:
+// `reply` is what the function was given, and it has not returned; `text` is a
+// NUL-terminated string.
+ripc_status ripc_reply_fail(struct ripc_reply *reply, const char *text);
+
+// Does not serve a function any more. A call that is running goes on.
+//
+// The caller promises:
+// `dispatcher` is open.
+ripc_status ripc_dispatcher_remove(const struct ripc_dispatcher *dispatcher,
+                                   uint64_t function);
+
+// What a function is.
+//
+// The caller promises:
+// `dispatcher` is open; `info` may be written.
+ripc_status ripc_dispatcher_get_info(const struct ripc_dispatcher *dispatcher,
+                                     uint64_t function,
+                                     struct ripc_function_info *info);
+
+// Serves in a thread of the library's, until the dispatcher is stopped or freed.
+//
+// The caller promises:
+// `dispatcher` is open.
+ripc_status ripc_dispatcher_start(const struct ripc_dispatcher *dispatcher);
+
+// Serves in the calling thread until the dispatcher is stopped, for at most
+// `timeout_ns` (negative: without end; then `RIPC_TIMED_OUT`). `RIPC_INTERRUPTED` after
+// a signal.
+//
+// The caller promises:
+// `dispatcher` is open.
+ripc_status ripc_dispatcher_run(const struct ripc_dispatcher *dispatcher,
+                                int64_t timeout_ns);
+
+// Stops serving: callers know. Waits for a call that the library's own thread is
+// running. `ripc_dispatcher_next_call` returns `RIPC_STOPPED` from now on.
+//
+// The caller promises:
+// `dispatcher` is open.
+ripc_status ripc_dispatcher_stop(const struct ripc_dispatcher *dispatcher);
+
+// After a stop: lets `ripc_dispatcher_next_call` go on.
+//
+// The caller promises:
+// `dispatcher` is open.
+ripc_status ripc_dispatcher_resume(const struct ripc_dispatcher *dispatcher);
+
+// For those who bring a thread of their own: waits for the next call, for at most
+// `timeout_ns` (negative: without end). It has to be ended by `ripc_dispatcher_reply`
+// before the next one is asked for. `RIPC_TIMED_OUT`, `RIPC_STOPPED`,
+// `RIPC_INTERRUPTED`. If another status comes with a `function` that is not 0, that one
+// was removed from the machine and is not served any more; go on with the others.
+//
+// The caller promises:
+// `dispatcher` is open; `call` may be written.
+ripc_status ripc_dispatcher_next_call(const struct ripc_dispatcher *dispatcher,
+                                      int64_t timeout_ns,
+                                      struct ripc_call *call);
+
+// Ends the call that `ripc_dispatcher_next_call` gave. `outcome` is `RIPC_REPLY_…`.
+// `RIPC_RESPONSE_TOO_LARGE`: so much cannot be returned, and the caller was told so.
+//
+// The caller promises:
+// `dispatcher` is open; `data` has `size` readable bytes.
+ripc_status ripc_dispatcher_reply(const struct ripc_dispatcher *dispatcher,
+                                  uint32_t outcome,
+                                  const void *data,
+                                  size_t size,
+                                  uint32_t encoding);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -36,6 +36,46 @@ pub struct Holder {
 /// The processes that are in the way; the first few if there are more.
 pub type Holders = heapless::Vec<Holder, 6>;
 
+/// A process that holds cells of a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CellHolder {
+    /// Its process id, as it told; 0 if it has not.
+    pub pid: u32,
+    /// How many cells carry its calls.
+    pub cells: u32,
+    /// How many of them have an answer that it has not fetched.
+    pub unfetched: u32,
+}
+
+/// The processes whose calls fill a function's cells; the first few if there are more.
+pub type CellHolders = heapless::Vec<CellHolder, 6>;
+
+/// What a function takes and returns, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FunctionSizes {
+    /// How many bytes the arguments can have.
+    pub max_argument_size: u32,
+    /// How many bytes a response can have; 0: no call wants one.
+    pub max_response_size: u32,
+}
+
+/// Where a call was when its caller stopped waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Nobody has taken it, and nobody serves the function.
+    NotServed,
+    /// Nobody has taken it; the process of that id serves the function.
+    Queued {
+        /// Its process id.
+        pid: u32,
+    },
+    /// The process of that id runs it.
+    Running {
+        /// Its process id.
+        pid: u32,
+    },
+}
+
 /// Why something was not done.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -181,6 +221,100 @@ pub enum Reason {
     },
     /// A signal arrived during a wait.
     Interrupted,
+    /// The function exists with other sizes, and somebody has it open.
+    FunctionMismatch {
+        /// The sizes it was made with.
+        existing: FunctionSizes,
+        /// The sizes asked for.
+        asked: FunctionSizes,
+    },
+    /// The function exists with another number of cells.
+    CellsMismatch {
+        /// The number it was made with.
+        existing: u32,
+        /// The number asked for.
+        asked: u32,
+    },
+    /// Arguments have more bytes than the function takes. Nothing was sent.
+    ArgumentsTooLarge {
+        /// How many they have.
+        size: u64,
+        /// How many they may have.
+        max_argument_size: u32,
+    },
+    /// What the function returned has more bytes than a response can have.
+    ResponseTooLarge {
+        /// How many it has.
+        size: u32,
+        /// How many it may have.
+        max_response_size: u32,
+    },
+    /// The function raised an error.
+    Raised {
+        /// What it says.
+        text: String,
+    },
+    /// The process that ran the call died, or the function did not come back.
+    DispatcherDied,
+    /// Nobody serves the function any more. The call was taken back.
+    NotServed,
+    /// The call was older than its dispatcher allows; it was not run.
+    CallTooOld {
+        /// How old it could be.
+        max_age: Duration,
+    },
+    /// No call of this handle is outstanding.
+    NoCall,
+    /// The end of that call was told already.
+    Reported,
+    /// No response came in time.
+    CallTimedOut {
+        /// How long it was waited for.
+        waited: Duration,
+        /// Where the call was then.
+        stage: Stage,
+    },
+    /// No call arrived in time.
+    NothingToServe {
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The function was removed while a call of it was waiting.
+    RetiredCall,
+    /// This process may take no more cells, and all that it has hold answers that
+    /// it has not fetched.
+    Unfetched {
+        /// How many.
+        count: u32,
+    },
+    /// No cell came free in time.
+    TunnelFull {
+        /// How many there are.
+        cells: u32,
+        /// Whose calls are in them.
+        holders: CellHolders,
+    },
+    /// The wait would be for this very thread.
+    WouldDeadlock,
+    /// The dispatcher has as many functions as it may have.
+    TooManyFunctions {
+        /// How many.
+        max_functions: u32,
+    },
+    /// The dispatcher has a function of that name.
+    AddedAlready,
+    /// The dispatcher has no function of that number.
+    NoSuchFunction,
+    /// The dispatcher was stopped.
+    Stopped,
+    /// The dispatcher is at work in another thread, or with a call that has not been
+    /// answered.
+    Busy,
+    /// It belongs to the process that this one was forked from.
+    Forked {
+        /// What.
+        what: &'static str,
+    },
     /// There is no room for the object.
     NoSpace {
         /// How many bytes it needs.
@@ -276,7 +410,10 @@ fn write_about(f: &mut fmt::Formatter<'_>, subject: &Subject, reason: &Reason) -
     write!(f, "{subject}: {reason}")?;
     // What to do, where that takes the object's name.
     match reason {
-        Reason::SizeMismatch { .. } | Reason::SlotsMismatch { .. } => write!(
+        Reason::SizeMismatch { .. }
+        | Reason::SlotsMismatch { .. }
+        | Reason::FunctionMismatch { .. }
+        | Reason::CellsMismatch { .. } => write!(
             f,
             "; ask for the same, or stop its users and remove it with: robot-ipc rm {}",
             Quoted(subject.name())
@@ -420,8 +557,98 @@ impl fmt::Display for Reason {
             Reason::Interrupted => f.write_str("a signal interrupted the wait"),
             Reason::NoSpace { needed, free } => write!(
                 f,
-                "it needs {needed} bytes and {free} are free; use fewer slots or a smaller max_size, \
+                "it needs {needed} bytes and {free} are free; use fewer slots or cells or smaller sizes, \
                  or enlarge the file system"
+            ),
+            Reason::FunctionMismatch { existing, asked } => write!(
+                f,
+                "it exists with max_argument_size {} and max_response_size {}, and {} and {} were asked for",
+                existing.max_argument_size,
+                existing.max_response_size,
+                asked.max_argument_size,
+                asked.max_response_size
+            ),
+            Reason::CellsMismatch { existing, asked } => {
+                write!(f, "it exists with {existing} cells, and {asked} were asked for")
+            }
+            Reason::ArgumentsTooLarge {
+                size,
+                max_argument_size,
+            } => write!(
+                f,
+                "the arguments have {size} bytes and max_argument_size is {max_argument_size}; nothing was sent"
+            ),
+            Reason::ResponseTooLarge {
+                size,
+                max_response_size,
+            } => write!(
+                f,
+                "what the function returned has {size} bytes and max_response_size is {max_response_size}; \
+                 it was run"
+            ),
+            Reason::Raised { text } => write!(f, "the function raised: {text}"),
+            Reason::DispatcherDied => f.write_str(
+                "the process that ran the call died, or the function did not come back; \
+                 it may or may not have done its work",
+            ),
+            Reason::NotServed => f.write_str(
+                "nobody serves it any more, though somebody did when the call was made; \
+                 the call was taken back and will not run",
+            ),
+            Reason::CallTooOld { max_age } => write!(
+                f,
+                "the call was older than the {max_age:?} that its dispatcher allows; it was not run"
+            ),
+            Reason::NoCall => f.write_str("no call is outstanding: there is no response to wait for"),
+            Reason::Reported => f.write_str(
+                "the end of that call was told already, or is so long ago that it was forgotten: \
+                 it ended without an answer",
+            ),
+            Reason::CallTimedOut { waited, stage } => match stage {
+                Stage::NotServed => {
+                    write!(f, "no response within {waited:?}: nobody serves the function")
+                }
+                Stage::Queued { pid } => write!(
+                    f,
+                    "no response within {waited:?}: the call has not started yet; process {pid} serves the function"
+                ),
+                Stage::Running { pid } => write!(
+                    f,
+                    "no response within {waited:?}: process {pid} is running the call"
+                ),
+            },
+            Reason::NothingToServe { waited } => {
+                write!(f, "no call arrived within {waited:?}")
+            }
+            Reason::RetiredCall => f.write_str(
+                "it was removed while the call was waiting, which may or may not have run; open it again",
+            ),
+            Reason::Unfetched { count } => write!(
+                f,
+                "this process has {count} answers that it has not fetched, and may have no more calls \
+                 in it; fetch them with next_response (get_response in Python)"
+            ),
+            Reason::TunnelFull { cells, holders } => {
+                write!(f, "none of its {cells} cells came free: ")?;
+                write_cell_holders(f, holders)
+            }
+            Reason::WouldDeadlock => f.write_str(
+                "only the dispatcher that this thread is running serves it, and it cannot while this \
+                 thread waits; serve it by another dispatcher",
+            ),
+            Reason::TooManyFunctions { max_functions } => write!(
+                f,
+                "the dispatcher has {max_functions} functions already, which is what it was made for"
+            ),
+            Reason::AddedAlready => f.write_str("the dispatcher serves it already"),
+            Reason::NoSuchFunction => f.write_str("the dispatcher has no such function"),
+            Reason::Stopped => f.write_str("the dispatcher was stopped"),
+            Reason::Busy => f.write_str(
+                "the dispatcher is at work in another thread, or with a call that has no reply yet",
+            ),
+            Reason::Forked { what } => write!(
+                f,
+                "{what} belongs to the process that this one was forked from; make another one here"
             ),
             Reason::PermissionDenied { operation } => write!(f, "this process may not {operation}"),
             Reason::System { operation, errno } => write!(f, "could not {operation}: {errno}"),
@@ -436,6 +663,28 @@ fn write_holders(f: &mut fmt::Formatter<'_>, holders: &Holders) -> fmt::Result {
     for (index, Holder { pid, slots }) in holders.iter().enumerate() {
         let comma = if index == 0 { "" } else { ", " };
         write!(f, "{comma}process {pid} holds {slots}")?;
+    }
+    Ok(())
+}
+
+fn write_cell_holders(f: &mut fmt::Formatter<'_>, holders: &CellHolders) -> fmt::Result {
+    if holders.is_empty() {
+        return f.write_str("taken only for moments; try again");
+    }
+    for (index, holder) in holders.iter().enumerate() {
+        let CellHolder {
+            pid,
+            cells,
+            unfetched,
+        } = holder;
+        let comma = if index == 0 { "" } else { ", " };
+        write!(f, "{comma}process {pid} has {cells} calls in it")?;
+        if *unfetched > 0 {
+            write!(
+                f,
+                ", {unfetched} of them with answers that it has not fetched"
+            )?;
+        }
     }
     Ok(())
 }

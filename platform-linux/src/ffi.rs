@@ -9,16 +9,24 @@
 #![allow(unsafe_code)]
 #![allow(non_camel_case_types)] // names of C types
 
+mod caller;
+mod dispatcher;
 mod in_place;
 mod status;
 mod variable;
 
+pub use caller::*;
+pub use dispatcher::*;
 pub use in_place::*;
 pub use status::{ripc_last_error, ripc_status, ripc_status_name};
 pub use variable::*;
 
-use core::ffi::{CStr, c_char};
+use crate::shm::Place;
+use core::ffi::{CStr, c_char, c_void};
 use status::{Failure, guard};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// The library's version, such as `0.1.0`.
@@ -71,4 +79,75 @@ unsafe fn put<T>(place: *mut T, value: T) {
 /// A time limit in nanoseconds; negative means none.
 fn timeout(nanoseconds: i64) -> Option<Duration> {
     u64::try_from(nanoseconds).ok().map(Duration::from_nanos)
+}
+
+/// The name of a group that C gave us.
+///
+/// # Safety
+/// `group` is null or a NUL-terminated string that lives for `'a`.
+unsafe fn group_name<'a>(group: *const c_char) -> Result<Option<&'a str>, Failure> {
+    // SAFETY: as the caller promises.
+    let group = unsafe { optional_text(group) };
+    let group = group.map(CStr::to_str).transpose();
+    group.map_err(|_| Failure::Argument("the name of the group is not UTF-8"))
+}
+
+/// The place that C told us; `None` for what the environment says.
+///
+/// # Safety
+/// Both are null or NUL-terminated strings.
+unsafe fn place(
+    directory: *const c_char,
+    namespace: *const c_char,
+) -> Result<Option<Place>, Failure> {
+    // SAFETY: as the caller promises.
+    let (directory, namespace) = unsafe { (optional_text(directory), optional_text(namespace)) };
+    if directory.is_none() && namespace.is_none() {
+        return Ok(None);
+    }
+    let mut place = Place::from_environment()?;
+    if let Some(directory) = directory {
+        place = place.with_directory(Path::new(OsStr::from_bytes(directory.to_bytes())))?;
+    }
+    if let Some(namespace) = namespace {
+        place = place.with_namespace(namespace.to_bytes())?;
+    }
+    Ok(Some(place))
+}
+
+/// The bytes that C gave us to read.
+///
+/// # Safety
+/// `data` has `size` readable bytes that nobody changes during `'a`.
+unsafe fn to_read<'a>(data: *const c_void, size: usize) -> Result<&'a [u8], Failure> {
+    if size == 0 {
+        Ok(&[])
+    } else if data.is_null() || isize::try_from(size).is_err() {
+        Err(Failure::Null("data"))
+    } else {
+        // SAFETY: as the caller promises; not longer than memory can be.
+        Ok(unsafe { core::slice::from_raw_parts(data.cast::<u8>(), size) })
+    }
+}
+
+/// The buffer that C gave us to fill: of its `capacity` bytes as many as can be needed.
+/// It need not be initialized, and is only written to.
+///
+/// # Safety
+/// `buffer` has `capacity` writable bytes that nobody else uses during `'a`.
+unsafe fn to_fill<'a>(
+    buffer: *mut c_void,
+    capacity: usize,
+    max_size: u32,
+) -> Result<&'a mut [u8], Failure> {
+    if capacity == 0 {
+        Ok(&mut [])
+    } else if buffer.is_null() || isize::try_from(capacity).is_err() {
+        Err(Failure::Null("buffer"))
+    } else {
+        let length = capacity.min(max_size as usize);
+        // SAFETY: as the caller promises; bytes have no invalid values that matter to a
+        // copy that only writes.
+        Ok(unsafe { core::slice::from_raw_parts_mut(buffer.cast::<u8>(), length) })
+    }
 }

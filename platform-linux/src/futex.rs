@@ -10,6 +10,9 @@ use std::time::Duration;
 /// it may have been killed just before.
 pub(crate) const SLICE: Duration = Duration::from_millis(250);
 
+/// How many words [`wait_any`] takes: the kernel's limit.
+pub(crate) const MAX_WORDS: usize = 128;
+
 /// Why a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wakened {
@@ -23,8 +26,49 @@ pub(crate) enum Wakened {
 /// Sleeps while `word` is `expected`, for at most `timeout`, which is at most
 /// one [`SLICE`].
 pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Duration) -> Result<Wakened, Errno> {
-    let timeout = timespec(timeout.min(SLICE));
-    match futex::wait(word, Flags::empty(), expected, Some(&timeout)) {
+    wait_long(word, expected, timeout.min(SLICE))
+}
+
+/// As [`wait`], and possibly for longer than a slice: for those whom somebody else
+/// looks after.
+pub(crate) fn wait_long(
+    word: &AtomicU32,
+    expected: u32,
+    timeout: Duration,
+) -> Result<Wakened, Errno> {
+    wakened(futex::wait(
+        word,
+        Flags::empty(),
+        expected,
+        Some(&timespec(timeout)),
+    ))
+}
+
+/// Sleeps while each of the words is as told beside it, for at most one [`SLICE`].
+/// At most [`MAX_WORDS`] of them; needs Linux 5.16.
+pub(crate) fn wait_any<'a>(
+    words: impl Iterator<Item = (&'a AtomicU32, u32)>,
+    timeout: Duration,
+) -> Result<Wakened, Errno> {
+    let mut waits = heapless::Vec::<futex::Wait, MAX_WORDS>::new();
+    for (word, expected) in words {
+        let mut wait = futex::Wait::new();
+        wait.val = u64::from(expected);
+        wait.uaddr = futex::WaitPtr::new(word.as_ptr().cast());
+        wait.flags = futex::WaitFlags::SIZE_U32;
+        waits.push(wait).map_err(|_| Errno::INVAL)?;
+    }
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let now = Duration::new(now.tv_sec as u64, now.tv_nsec as u32);
+    // This call takes a point in time.
+    let end = timespec(now + timeout.min(SLICE));
+    let flags = futex::WaitvFlags::empty();
+    let woken = futex::waitv(&waits, flags, Some(&end), futex::ClockId::Monotonic);
+    wakened(woken.map(drop))
+}
+
+fn wakened(woken: Result<(), Errno>) -> Result<Wakened, Errno> {
+    match woken {
         Ok(()) | Err(Errno::AGAIN | Errno::TIMEDOUT) => Ok(Wakened::LookAgain),
         Err(Errno::INTR) => Ok(Wakened::BySignal),
         Err(errno) => Err(errno),

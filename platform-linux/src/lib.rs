@@ -1,4 +1,4 @@
-//! Host variables between the processes of one Linux robot.
+//! Host variables and host functions between the processes of one Linux robot.
 //!
 //! A *host variable* is a named latest value. Any process of the machine may
 //! read and write it as if it were its own, from Rust, Python, C and C++; there
@@ -6,19 +6,25 @@
 //! whichever instruction, harms nobody: the latest value stays whole, and what
 //! it held is taken back.
 //!
+//! A *host function* is a named function of one process that any other may call. Its
+//! caller gets the answer, the error, or the news that the process died.
+//!
 //! Start at [`HostVariable`] and [`VariableOptions`]; [`TypedVariable`] holds
-//! values of one type instead of bytes.
+//! values of one type instead of bytes. For functions start at
+//! [`HostFunctionDispatcher`] and [`HostFunctionCaller`].
 //!
 //! # Map
 //!
 //! | module | what stands there |
 //! |---|---|
 //! | [`variable`] | the API of host variables |
+//! | [`function`] | the API of host functions |
+//! | `spinning` | waiting for a short time without sleeping |
 //! | [`listing`] | which objects there are |
 //! | [`error`] | what can go wrong |
 //! | `ffi` | the C interface |
 //! | `segment` | one mapped file: creating, opening, registering, removing |
-//! | [`shm`], `sharing` | where files lie, what they are called, who may use them |
+//! | [`shm`], `sharing`, `opening` | where files lie, what they are called, who may use them |
 //! | `lock`, `fork`, `futex`, `clock` | one thing of the kernel each |
 //! | `interrupt` | Ctrl-C is put off while a value is copied, in debug builds |
 //!
@@ -35,21 +41,28 @@ pub mod error;
 #[cfg(feature = "ffi")]
 pub mod ffi;
 mod fork;
+pub mod function;
 mod futex;
 mod interrupt;
 pub mod listing;
 mod lock;
+mod opening;
 #[cfg(feature = "pickle")]
 pub mod pickle;
 mod segment;
 mod sharing;
 pub mod shm;
+mod spinning;
 mod steps;
 #[doc(hidden)]
 pub mod testing;
 pub mod variable;
 
 pub use error::{Error, Reason, Result};
+pub use function::{
+    DispatcherOptions, FunctionOptions, HostFunctionCaller, HostFunctionDispatcher, IncomingCall,
+    PendingCall, TypedCaller,
+};
 pub use robot_ipc_core::codec;
 pub use robot_ipc_core::codec::Encoding;
 pub use robot_ipc_core::header::Kind;

@@ -18,7 +18,7 @@ mod removal;
 
 pub(crate) use layout::Layout;
 pub use participation::Census;
-pub(crate) use participation::{Registration, System};
+pub(crate) use participation::Registration;
 
 use crate::error::{Error, Reason, Result};
 use crate::fork::{self, PerProcess, SlowPath};
@@ -27,7 +27,6 @@ use crate::sharing::Sharing;
 use crate::shm::{self, Access, FileIdentity, NewFile, Place, Subject};
 use crate::steps::reached;
 use crate::{clock, futex};
-use core::sync::atomic::Ordering;
 use robot_ipc_core::header::{HEADER_SIZE, Header, HeaderError};
 use robot_ipc_core::recovery::Recoverable;
 use rustix::fs::{FileType, Stat};

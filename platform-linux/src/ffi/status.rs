@@ -74,6 +74,37 @@ pub enum ripc_status {
     RIPC_BAD_ARGUMENT = 29,
     /// A fault inside the library.
     RIPC_INTERNAL = 30,
+    /// What the function returned has more bytes than a response can have.
+    RIPC_RESPONSE_TOO_LARGE = 31,
+    /// The function raised an error; the bytes in the buffer describe it.
+    RIPC_RAISED = 32,
+    /// The process that ran the call died; it may or may not have done its work.
+    RIPC_DISPATCHER_DIED = 33,
+    /// Nobody serves the function any more; the call was taken back.
+    RIPC_NOT_SERVED = 34,
+    /// The call was older than its dispatcher allows; it was not run.
+    RIPC_CALL_TOO_OLD = 35,
+    /// No call is outstanding.
+    RIPC_NO_CALL = 36,
+    /// The end of that call was told already, or it was taken back.
+    RIPC_REPORTED = 37,
+    /// For those who keep track of calls they took back; the library itself says
+    /// `RIPC_REPORTED`.
+    RIPC_CANCELLED = 38,
+    /// This process has as many unfetched answers as it may have.
+    RIPC_UNFETCHED = 39,
+    /// No cell came free in time.
+    RIPC_TUNNEL_FULL = 40,
+    /// Only the dispatcher that this thread is running serves the function.
+    RIPC_WOULD_DEADLOCK = 41,
+    /// The dispatcher has as many functions as it was made for.
+    RIPC_TOO_MANY_FUNCTIONS = 42,
+    /// The dispatcher was stopped.
+    RIPC_STOPPED = 43,
+    /// The dispatcher is at work in another thread, or with a call without a reply.
+    RIPC_BUSY = 44,
+    /// It belongs to the process that this one was forked from.
+    RIPC_FORKED = 45,
 }
 
 use ripc_status::*;
@@ -112,6 +143,25 @@ impl From<&Reason> for ripc_status {
             Reason::NoSpace { .. } => RIPC_NO_SPACE,
             Reason::PermissionDenied { .. } => RIPC_PERMISSION_DENIED,
             Reason::System { .. } => RIPC_SYSTEM,
+            Reason::FunctionMismatch { .. } | Reason::CellsMismatch { .. } => RIPC_SIZE_MISMATCH,
+            Reason::ArgumentsTooLarge { .. } => RIPC_TOO_LARGE,
+            Reason::ResponseTooLarge { .. } => RIPC_RESPONSE_TOO_LARGE,
+            Reason::Raised { .. } => RIPC_RAISED,
+            Reason::DispatcherDied => RIPC_DISPATCHER_DIED,
+            Reason::NotServed => RIPC_NOT_SERVED,
+            Reason::CallTooOld { .. } => RIPC_CALL_TOO_OLD,
+            Reason::NoCall => RIPC_NO_CALL,
+            Reason::Reported => RIPC_REPORTED,
+            Reason::CallTimedOut { .. } | Reason::NothingToServe { .. } => RIPC_TIMED_OUT,
+            Reason::RetiredCall => RIPC_RETIRED,
+            Reason::Unfetched { .. } => RIPC_UNFETCHED,
+            Reason::TunnelFull { .. } => RIPC_TUNNEL_FULL,
+            Reason::WouldDeadlock => RIPC_WOULD_DEADLOCK,
+            Reason::TooManyFunctions { .. } => RIPC_TOO_MANY_FUNCTIONS,
+            Reason::AddedAlready | Reason::NoSuchFunction => RIPC_BAD_ARGUMENT,
+            Reason::Stopped => RIPC_STOPPED,
+            Reason::Busy => RIPC_BUSY,
+            Reason::Forked { .. } => RIPC_FORKED,
         }
     }
 }
@@ -199,7 +249,7 @@ pub extern "C" fn ripc_last_error() -> *const c_char {
 /// that is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn ripc_status_name(status: i32) -> *const c_char {
-    const NAMES: [&CStr; 31] = [
+    const NAMES: [&CStr; 46] = [
         c"RIPC_OK",
         c"RIPC_NEVER_WRITTEN",
         c"RIPC_TIMED_OUT",
@@ -231,6 +281,21 @@ pub extern "C" fn ripc_status_name(status: i32) -> *const c_char {
         c"RIPC_SYSTEM",
         c"RIPC_BAD_ARGUMENT",
         c"RIPC_INTERNAL",
+        c"RIPC_RESPONSE_TOO_LARGE",
+        c"RIPC_RAISED",
+        c"RIPC_DISPATCHER_DIED",
+        c"RIPC_NOT_SERVED",
+        c"RIPC_CALL_TOO_OLD",
+        c"RIPC_NO_CALL",
+        c"RIPC_REPORTED",
+        c"RIPC_CANCELLED",
+        c"RIPC_UNFETCHED",
+        c"RIPC_TUNNEL_FULL",
+        c"RIPC_WOULD_DEADLOCK",
+        c"RIPC_TOO_MANY_FUNCTIONS",
+        c"RIPC_STOPPED",
+        c"RIPC_BUSY",
+        c"RIPC_FORKED",
     ];
     let name = usize::try_from(status)
         .ok()
@@ -252,10 +317,10 @@ mod tests {
     /// Against a table of names that drifts from the numbers.
     #[test]
     fn names_stand_at_their_numbers() {
-        for status in [RIPC_OK, RIPC_TOO_LARGE, RIPC_RETIRED, RIPC_INTERNAL] {
+        for status in [RIPC_OK, RIPC_TOO_LARGE, RIPC_INTERNAL, RIPC_FORKED] {
             assert_eq!(name(status as i32), format!("{status:?}"));
         }
-        assert_eq!(name(31), "unknown");
+        assert_eq!(name(46), "unknown");
         assert_eq!(name(-1), "unknown");
     }
 

@@ -1,16 +1,15 @@
 //! Host variables from C.
 
-use super::{Failure, guard, optional_text, put, required, ripc_status, timeout};
+use super::{
+    Failure, group_name, guard, optional_text, place, put, required, ripc_status, timeout, to_fill,
+    to_read,
+};
 use crate::codec::Encoding;
-use crate::shm::Place;
 use crate::variable::{DEFAULT_WRITE_TIMEOUT, HostVariable, VariableOptions};
 use core::ffi::{CStr, c_char, c_void};
 use core::mem::size_of;
 use robot_ipc_core::variable::Sample;
 use static_assertions::const_assert_eq;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::time::Duration;
 
 /// As `max_size`: take the size that the variable has; it has to exist then.
@@ -154,28 +153,11 @@ unsafe fn read_options(options: &ripc_variable_options) -> Result<VariableOption
         chosen = chosen.write_timeout(timeout);
     }
     // SAFETY: as the caller promises.
-    let (group, directory, namespace) = unsafe {
-        (
-            optional_text(options.group),
-            optional_text(options.directory),
-            optional_text(options.name_space),
-        )
-    };
-    if let Some(group) = group {
-        chosen = chosen.group_name(
-            group
-                .to_str()
-                .map_err(|_| Failure::Argument("the name of the group is not UTF-8"))?,
-        );
+    if let Some(group) = unsafe { group_name(options.group)? } {
+        chosen = chosen.group_name(group);
     }
-    if directory.is_some() || namespace.is_some() {
-        let mut place = Place::from_environment()?;
-        if let Some(directory) = directory {
-            place = place.with_directory(Path::new(OsStr::from_bytes(directory.to_bytes())))?;
-        }
-        if let Some(namespace) = namespace {
-            place = place.with_namespace(namespace.to_bytes())?;
-        }
+    // SAFETY: as the caller promises.
+    if let Some(place) = unsafe { place(options.directory, options.name_space)? } {
         chosen = chosen.place(place);
     }
     Ok(chosen)
@@ -316,14 +298,8 @@ unsafe fn write(
     guard(|| {
         // SAFETY: as the caller promises.
         let variable = &unsafe { required(variable, "variable")? }.variable;
-        let bytes = if size == 0 {
-            &[]
-        } else if data.is_null() || isize::try_from(size).is_err() {
-            return Err(Failure::Null("data"));
-        } else {
-            // SAFETY: as the caller promises; not longer than memory can be.
-            unsafe { core::slice::from_raw_parts(data.cast::<u8>(), size) }
-        };
+        // SAFETY: as the caller promises.
+        let bytes = unsafe { to_read(data, size)? };
         let limit = timeout(timeout_ns).unwrap_or(variable.write_timeout());
         let written = variable.write_within(limit, bytes, Encoding(encoding), replaces)?;
         // SAFETY: as the caller promises.
@@ -351,18 +327,8 @@ pub unsafe extern "C" fn ripc_variable_read(
     guard(|| {
         // SAFETY: as the caller promises.
         let variable = &unsafe { required(variable, "variable")? }.variable;
-        let buffer = if capacity == 0 {
-            &mut []
-        } else if buffer.is_null() || isize::try_from(capacity).is_err() {
-            return Err(Failure::Null("buffer"));
-        } else {
-            // Only as much as a value can have: C's buffer need not be
-            // initialized, and is only written to.
-            let length = capacity.min(variable.max_size() as usize);
-            // SAFETY: as the caller promises; bytes have no invalid values
-            // that matter to a copy that only writes.
-            unsafe { core::slice::from_raw_parts_mut(buffer.cast::<u8>(), length) }
-        };
+        // SAFETY: as the caller promises.
+        let buffer = unsafe { to_fill(buffer, capacity, variable.max_size())? };
         let found = variable.read_prefix(buffer)?;
         // SAFETY: as the caller promises.
         unsafe { put(sample, found.into()) };

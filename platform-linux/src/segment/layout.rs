@@ -1,13 +1,20 @@
 //! What a segment has to know of the kind of object in it.
 
+#![allow(unsafe_code)]
+
+use super::Segment;
+use crate::{clock, steps};
 use core::fmt::Debug;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use robot_ipc_core::environment::Step;
 use robot_ipc_core::header::{Creator, Header, HeaderError};
-use robot_ipc_core::participant::ParticipantTable;
+use robot_ipc_core::participant::{MAX_PARTICIPANTS, Participant, ParticipantTable};
 use robot_ipc_core::recovery::Recoverable;
 use robot_ipc_core::tunnel::{self, MappedTunnel, Tunnel, TunnelGeometry};
 use robot_ipc_core::variable::{self, MappedVariable, Pins, Suspects, Variable, VariableGeometry};
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// The geometry of one kind of object.
 pub(crate) trait Layout: Copy + Debug + Send + Sync + 'static {
@@ -30,6 +37,18 @@ pub(crate) trait Layout: Copy + Debug + Send + Sync + 'static {
     unsafe fn object<'a>(self, start: NonNull<u8>) -> Self::Object<'a>;
 
     fn participants<'a>(object: &Self::Object<'a>) -> &'a ParticipantTable;
+
+    /// Whether `participant`, who did something at `time_ns`, lives.
+    fn lives(segment: &Segment<Self>, participant: Participant, time_ns: u64) -> bool {
+        let _ = time_ns;
+        segment.lives(participant)
+    }
+
+    /// A step of the protocol was done.
+    #[inline(always)]
+    fn step(step: Step) {
+        let _ = step;
+    }
 }
 
 /// What a process that writes a variable remembers.
@@ -66,11 +85,26 @@ impl Layout for VariableGeometry {
     }
 }
 
-/// What a process that calls a function remembers: how many cells it has taken since
-/// it counted them, and those it had then.
-#[derive(Debug, Default)]
+/// For so long after a call was made, or its caller was asked for, that caller is taken
+/// to live.
+const FRESH: Duration = Duration::from_micros(100);
+
+/// What a process that calls or serves a function remembers.
+#[derive(Debug)]
 pub(crate) struct TunnelLocal {
+    /// How many cells it has taken since it counted its own, and those it had then.
     pub(crate) cells_taken: Mutex<u32>,
+    /// When it last asked whether each participant lives, in units of 1024 ns.
+    asked: Box<[AtomicU32]>,
+}
+
+impl Default for TunnelLocal {
+    fn default() -> Self {
+        TunnelLocal {
+            cells_taken: Mutex::new(0),
+            asked: (0..MAX_PARTICIPANTS).map(|_| AtomicU32::new(0)).collect(),
+        }
+    }
 }
 
 impl Layout for TunnelGeometry {
@@ -97,5 +131,29 @@ impl Layout for TunnelGeometry {
     }
     fn participants<'a>(object: &Self::Object<'a>) -> &'a ParticipantTable {
         object.memory().participants()
+    }
+    fn lives(segment: &Segment<Self>, participant: Participant, time_ns: u64) -> bool {
+        let now_ns = clock::now_ns();
+        let fresh = FRESH.as_nanos() as u64;
+        if time_ns != 0 && segment.has_same_clock() && now_ns.wrapping_sub(time_ns) < fresh {
+            return true;
+        }
+        let Ok(me) = segment.registration("serve it") else {
+            return true;
+        };
+        let asked = &me.local.asked[participant.index() as usize];
+        let now = (now_ns >> 10) as u32;
+        if u64::from(now.wrapping_sub(asked.load(Relaxed))) < fresh >> 10 {
+            return true;
+        }
+        let lives = segment.lives(participant);
+        if lives {
+            asked.store(now, Relaxed);
+        }
+        lives
+    }
+    #[inline]
+    fn step(step: Step) {
+        steps::reached_step(step);
     }
 }

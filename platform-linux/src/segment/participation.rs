@@ -9,6 +9,7 @@ use crate::shm::{self, FileIdentity};
 use crate::steps::reached;
 use crate::{clock, futex};
 use robot_ipc_core::Environment;
+use robot_ipc_core::environment::Step;
 use robot_ipc_core::participant::{MAX_PARTICIPANTS, Participant, ParticipantTable};
 use robot_ipc_core::recovery::Recoverable;
 use robot_ipc_core::sync::AtomicU32;
@@ -191,6 +192,15 @@ impl<L: Layout> Environment for System<'_, L> {
         } else {
             0
         }
+    }
+
+    fn lives(&self, caller: Participant, time_ns: u64) -> bool {
+        L::lives(self.segment, caller, time_ns)
+    }
+
+    #[inline(always)]
+    fn step(&self, step: Step) {
+        L::step(step);
     }
 
     fn wake_all(&self, word: &AtomicU32) {

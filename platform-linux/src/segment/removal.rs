@@ -69,8 +69,12 @@ impl<L: Layout> Segment<L> {
         Ok(true)
     }
 
-    /// Removes the object if nothing alive has it open. `false` if something has.
-    pub(crate) fn remove_if_unused(request: &Request<L>) -> Result<bool> {
+    /// Removes the object if nothing alive has it open, after a last `look` at it;
+    /// `None` if something has.
+    pub(crate) fn remove_if_unused<T>(
+        request: &Request<L>,
+        look: impl FnOnce(&Segment<L>) -> T,
+    ) -> Result<Option<T>> {
         let subject = Arc::new(request.subject.clone());
         let remove = || {
             let _slow_path = fork::slow_path();
@@ -83,7 +87,7 @@ impl<L: Layout> Segment<L> {
             let geometry = L::from_header(&header)?;
             // Held until the name is gone: who opens it meanwhile tries again.
             let Some(_nobody) = Held::take(&file, Byte::Presence) else {
-                return Ok(false);
+                return Ok(None);
             };
             if !shm::may_remove(subject.path(), &stat) {
                 return Err(Reason::PermissionDenied {
@@ -92,7 +96,8 @@ impl<L: Layout> Segment<L> {
             }
             let identity = FileIdentity::of(&stat);
             let segment = Segment::map(request, &subject, &file, identity, header, geometry)?;
-            segment.remove_name(&file)
+            let seen = look(&segment);
+            Ok(segment.remove_name(&file)?.then_some(seen))
         };
         remove().map_err(|reason| Error::new(&subject, reason))
     }

@@ -2,8 +2,8 @@
 
 use super::{DEFAULT_WRITE_TIMEOUT, HostVariable, TypedVariable};
 use crate::error::{Error, Reason, Result};
+use crate::opening::Opening;
 use crate::segment::{Request, Segment};
-use crate::sharing::{Sharing, group_id};
 use crate::shm::{Access, Place};
 use robot_ipc_core::codec::Codec;
 use robot_ipc_core::header::Kind;
@@ -25,11 +25,8 @@ use std::time::Duration;
 pub struct VariableOptions {
     max_size: Option<u64>,
     slots: Option<u32>,
-    mode: Option<u32>,
-    group: Option<u32>,
-    group_name: Option<String>,
+    opening: Opening,
     read_only: bool,
-    place: Option<Place>,
     write_timeout: Duration,
 }
 
@@ -46,11 +43,8 @@ impl VariableOptions {
         VariableOptions {
             max_size: Some(u64::from(DEFAULT_VALUE_SIZE)),
             slots: None,
-            mode: None,
-            group: None,
-            group_name: None,
+            opening: Opening::default(),
             read_only: false,
-            place: None,
             write_timeout: DEFAULT_WRITE_TIMEOUT,
         }
     }
@@ -79,20 +73,20 @@ impl VariableOptions {
     /// Permission bits: read and write, such as `0o660`. Without this the
     /// environment variable `ROBOT_IPC_MODE` counts, and then `0o600`.
     pub fn mode(mut self, mode: u32) -> Self {
-        self.mode = Some(mode);
+        self.opening.mode = Some(mode);
         self
     }
 
     /// The group to share with, by number. Without this the environment
     /// variable `ROBOT_IPC_GROUP` counts, and then the process's own group.
     pub fn group(mut self, group: u32) -> Self {
-        self.group = Some(group);
+        self.opening.group = Some(group);
         self
     }
 
     /// The group to share with, by name or number.
     pub fn group_name(mut self, group: &str) -> Self {
-        self.group_name = Some(group.to_owned());
+        self.opening.group_name = Some(group.to_owned());
         self
     }
 
@@ -105,7 +99,7 @@ impl VariableOptions {
 
     /// Where to look, instead of where the environment says.
     pub fn place(mut self, place: Place) -> Self {
-        self.place = Some(place);
+        self.opening.place = Some(place);
         self
     }
 
@@ -165,35 +159,19 @@ impl VariableOptions {
     /// # Errors
     /// There is none, or this process may not remove it.
     pub fn remove_if_unused(&self, name: &str) -> Result<bool> {
-        Segment::remove_if_unused(&self.request(name.as_bytes())?)
+        let removed = Segment::remove_if_unused(&self.request(name.as_bytes())?, |_| ())?;
+        Ok(removed.is_some())
     }
 
     fn request(&self, name: &[u8]) -> Result<Request<VariableGeometry>> {
-        let without_subject = Error::without_subject;
-        let place = match &self.place {
-            Some(place) => place.clone(),
-            None => Place::from_environment()?,
-        };
-        let subject = place.subject(Kind::Variable, name)?;
-        let group = match &self.group_name {
-            Some(name) => Some(group_id(name).map_err(without_subject)?),
-            None => self.group,
-        };
-        let sharing = Sharing::new(self.mode, group).map_err(without_subject)?;
-        let geometry = self.geometry().map_err(without_subject)?;
+        let geometry = self.geometry().map_err(Error::without_subject)?;
         let access = if self.read_only {
             Access::ReadOnly
         } else {
             Access::ReadWrite
         };
         let create = geometry.filter(|_| !self.read_only);
-        Ok(Request {
-            place,
-            subject,
-            access,
-            sharing,
-            create,
-        })
+        self.opening.request(Kind::Variable, name, access, create)
     }
 
     /// What to create; `None` if the size is to be adopted.

@@ -1,0 +1,52 @@
+//! Host functions: functions of one process that any other of this machine may call.
+//!
+//! A [`HostFunctionDispatcher`] offers functions by name and runs them one at a time,
+//! in one thread; a [`HostFunctionCaller`] calls one. Arguments and response of a call
+//! lie in a cell of shared memory that belongs to that call alone, so an answer reaches
+//! whoever asked, and nobody else. The protocol is `robot-ipc-core`'s
+//! [`tunnel`](robot_ipc_core::tunnel).
+//!
+//! # Map
+//!
+//! | file | what stands there |
+//! |---|---|
+//! | `options` | how a function is opened, by both sides |
+//! | `caller` | calls, and waiting for their responses |
+//! | `outstanding` | which calls of a handle have not been told to have ended |
+//! | `dispatcher` | which functions there are, and the thread that runs them |
+//! | `incoming` | one call that is being served |
+//! | `doorbells` | sleeping until any of many functions is called |
+//! | `serving` | who serves a function, and who must not wait for it |
+//! | `status` | a look from outside |
+//! | `typed` | values instead of bytes |
+
+mod caller;
+mod dispatcher;
+mod doorbells;
+mod incoming;
+mod options;
+mod outstanding;
+mod serving;
+mod status;
+mod typed;
+
+#[cfg(feature = "ffi")]
+pub(crate) use caller::{Buffer, Received, raised};
+pub use caller::{HostFunctionCaller, PendingCall, Progress, Response};
+pub use dispatcher::{
+    DEFAULT_MAX_FUNCTIONS, DispatcherOptions, FunctionId, HostFunctionDispatcher, MAX_FUNCTIONS,
+};
+pub use incoming::{IncomingCall, IntoReply, Reply};
+pub use options::{DEFAULT_SEND_TIMEOUT, FunctionOptions};
+#[cfg(feature = "ffi")]
+pub(crate) use outstanding::Which;
+pub use robot_ipc_core::tunnel::{DEFAULT_CELLS, Withdrawal};
+pub use status::{FunctionStatus, remove_function, remove_function_if_unused};
+pub use typed::{TypedCaller, TypedPendingCall};
+
+use robot_ipc_core::tunnel::{MappedTunnel, Tunnel, TunnelGeometry};
+
+/// The segment of a function.
+type TunnelSegment = crate::segment::Segment<TunnelGeometry>;
+/// The tunnel in it.
+type Mapped<'a> = Tunnel<MappedTunnel<'a>>;

@@ -1,0 +1,45 @@
+//! Where an object is, and who may use it: what all ways to open one have in common.
+
+use crate::error::{Error, Result};
+use crate::segment::{Layout, Request};
+use crate::sharing::{Sharing, group_id};
+use crate::shm::{Access, Place};
+use robot_ipc_core::header::Kind;
+
+/// The options of every kind of object.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Opening {
+    pub(crate) mode: Option<u32>,
+    pub(crate) group: Option<u32>,
+    pub(crate) group_name: Option<String>,
+    pub(crate) place: Option<Place>,
+}
+
+impl Opening {
+    /// The request to open the object `name`, or to `create` it.
+    pub(crate) fn request<L: Layout>(
+        &self,
+        kind: Kind,
+        name: &[u8],
+        access: Access,
+        create: Option<L>,
+    ) -> Result<Request<L>> {
+        let place = match &self.place {
+            Some(place) => place.clone(),
+            None => Place::from_environment()?,
+        };
+        let subject = place.subject(kind, name)?;
+        let group = match &self.group_name {
+            Some(name) => Some(group_id(name).map_err(Error::without_subject)?),
+            None => self.group,
+        };
+        let sharing = Sharing::new(self.mode, group).map_err(Error::without_subject)?;
+        Ok(Request {
+            place,
+            subject,
+            access,
+            sharing,
+            create,
+        })
+    }
+}
