@@ -713,7 +713,6 @@ _TIMED_OUT = 2
 _INTERRUPTED = 3
 _CHANGED = 4
 _BUFFER_TOO_SMALL = 6
-_TOO_LARGE = 7
 _NO_FREE_SLOT = 9
 _CONTENDED = 10
 _CORRUPT = 21
@@ -735,7 +734,7 @@ _FORKED = 45
 
 # How far a call is, what became of one that was given up, and how one ended.
 _ENDED = 2
-_NEVER_STARTED = 0
+_NEVER_STARTED, _HAD_ENDED = 0, 2
 _REPLY_RETURNED, _REPLY_RAISED, _REPLY_NOTHING = 0, 1, 2
 
 # After these a write may succeed a moment later.
@@ -746,7 +745,7 @@ _ERRORS: Dict[int, Type[RobotIpcError]] = {
     _NEVER_WRITTEN: NeverWritten,
     _TIMED_OUT: TimedOut,
     5: TooOld,
-    _TOO_LARGE: TooLarge,
+    7: TooLarge,
     8: WrongEncoding,
     _NO_FREE_SLOT: NoFreeSlot,
     _CONTENDED: Contended,
@@ -795,6 +794,13 @@ _ENDS = frozenset(
         _NAME_REMOVED,
     )
 )
+
+
+# With these a wait for a response has not ended.
+_ASK_AGAIN = (_TIMED_OUT, _INTERRUPTED, _BUFFER_TOO_SMALL)
+# With these a dispatcher goes on, and with these it does without one of its functions.
+_GO_ON = (_OK, _TIMED_OUT, _INTERRUPTED)
+_FUNCTION_GONE = (_RETIRED, _NAME_REMOVED, _CORRUPT)
 
 
 def _bind(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
@@ -852,6 +858,7 @@ _quick_response_of = _bind(
 )
 _progress = _bind(_quick_library, "ripc_caller_progress", _status, _pointer, _u64, _pointer)
 _cancel = _bind(_quick_library, "ripc_caller_cancel", _status, _pointer, _u64, _pointer)
+_withdraw_all = _bind(_quick_library, "ripc_caller_withdraw_all", _status, _pointer)
 
 _dispatcher_options_init = _bind(_library, "ripc_dispatcher_options_init", None, _pointer)
 _dispatcher_new = _bind(_library, "ripc_dispatcher_new", _status, _pointer, _pointer)
@@ -902,6 +909,15 @@ _QUICK_SIZE = 1 << 16
 _SLICE = 0.05
 _LONG_SLICE = 0.25
 _A_WHILE = 1.0
+
+# A coroutine that waits for a response looks for it so often, at least, in seconds.
+_AWAIT_SLICE = 0.01
+
+# A dispatcher's thread runs no signal handlers, and whoever stops it wakes it.
+_SERVING_SLICE_NS = 10**9
+
+# For how long a function that is running may hold up the end of the interpreter, in seconds.
+_EXIT_PATIENCE = 0.5
 
 # How long `unlink` waits for another process that is removing the variable, in seconds.
 _REMOVE_TIMEOUT = 1.0
@@ -1589,8 +1605,8 @@ class HostVariable(Generic[T]):
             What `change` gets as long as nobody has written, instead of `NeverWritten`.
 
         Raises what `data` and `write` do; `Contended` if others were faster a thousand
-        times and for as long as `write_timeout`; TypeError if `change` returns None, which is a forgotten ``return``: to store
-        None, use `write`. The value before stays then.
+        times and for as long as `write_timeout`; TypeError if `change` returns None, which
+        is a forgotten ``return``: to store None, use `write`. The value before stays then.
         """
         handle = self._handle or self._refuse()
         start = time.monotonic()
@@ -1759,3 +1775,1602 @@ class HostVariable(Generic[T]):
 
     def _refuse(self) -> NoReturn:
         raise Closed("variable {!r}: this handle was closed".format(self._name))
+
+
+# ------------------------------------------------------------------- calling functions
+
+
+class _CallerHandle:
+    """An open function of the library's. As for variables, every call keeps a reference
+    to it meanwhile."""
+
+    __slots__ = ("pointer", "max_sz_args", "max_sz_ret", "cells", "lost_calls", "scratches")
+
+    def __init__(self, name: bytes, options: _FunctionOptions) -> None:
+        self.pointer = ctypes.c_void_p()
+        _again_if_interrupted(
+            _caller_open, name, ctypes.byref(options), ctypes.byref(self.pointer)
+        )
+        info = _FunctionInfo()
+        _check(_caller_get_info(self.pointer, ctypes.byref(info)))
+        self.max_sz_args: int = info.max_argument_size
+        self.max_sz_ret: int = info.max_response_size
+        self.cells: int = info.cells
+        self.lost_calls: int = info.lost_calls
+        self.scratches: List[_Scratch] = []
+
+    def __del__(self, free: Any = _caller_free) -> None:
+        if self.pointer:
+            free(self.pointer)
+
+    def take_scratch(self) -> _Scratch:
+        try:
+            return self.scratches.pop()
+        except IndexError:
+            return _Scratch(min(self.max_sz_ret, _QUICK_SIZE) or 1, _Response())
+
+
+class _Outcome:
+    """How a call ended. Whoever asks for its response again gets the same."""
+
+    __slots__ = ("status", "has_value", "encoding", "data", "text", "value", "is_decoded")
+
+    def __init__(
+        self,
+        status: int,
+        text: str = "",
+        has_value: bool = False,
+        encoding: int = _UNSPECIFIED,
+        data: Union[bytes, memoryview] = b"",
+    ) -> None:
+        self.status = status
+        self.text = text
+        self.has_value = has_value
+        self.encoding = encoding
+        self.data = data
+        self.value: Any = None
+        self.is_decoded = False
+
+
+# How calls end that bring no response.
+_NOTHING = _Outcome(_OK)
+
+
+class _Fetch:
+    """A thread that is asking the library for a response, and has not yet written down
+    what it got."""
+
+    __slots__ = ("thread", "over")
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+        self.over = threading.Lock()
+        self.over.acquire()
+
+
+class Call(Generic[T]):
+    """One call of a host function, as ``caller(...)`` returns it.
+
+    >>> handle = divide(1, 4)
+    >>> handle.result(timeout=1.0)
+    0.25
+
+    Nobody has to keep it: `HostFunctionCaller.get_response` brings the response, too. In
+    a coroutine ``await handle`` waits for the response; if the coroutine is cancelled, so
+    is the call.
+    """
+
+    __slots__ = ("_caller", "_number", "_outcome", "__weakref__")
+
+    def __init__(self, caller: "HostFunctionCaller[T]") -> None:
+        """Made by `HostFunctionCaller`."""
+        self._caller = caller
+        self._number = ctypes.c_uint64()  # 0 until it was sent
+        self._outcome: Optional[_Outcome] = None
+
+    def result(self, timeout: Optional[float] = None) -> T:
+        """What the function returned: the response to this very call. None if it returned
+        nothing, or if the call is one-way.
+
+        timeout
+            For how long to wait, in seconds; None for as long as it takes. When it is over
+            the call is *not* withdrawn: ask again. Ctrl-C always interrupts.
+
+        Asking again gives the same again, also if `HostFunctionCaller.get_response` fetched
+        it first.
+
+        Raises `RemoteError` if the function raised; `TimedOut` (a TimeoutError), whose text
+        says whether anybody serves the function; `ResponseTooLarge`, `CannotUnpickle`,
+        `WrongEncoding`, `DispatcherDied`, `NotServed`, `CallTooOld`, `Cancelled`,
+        `WouldDeadlock`, `Forked`, `Retired`, `NameRemoved`, `Corrupt`, `Closed`.
+        """
+        if timeout is not None:
+            _nanoseconds(timeout, "timeout")
+        return self._caller._result_of(self, timeout, True)
+
+    def done(self) -> bool:
+        """Whether the call has ended, so that `result` returns or raises at once.
+
+        Raises `Forked`, `Retired`, `Corrupt`, `Closed`.
+        """
+        return self._outcome is not None or self._caller._has_ended(self)
+
+    def cancel(self) -> bool:
+        """Takes the call back: if it has not started it never will, and if it is running
+        its response is discarded. `result` raises `Cancelled` from then on. If it has ended
+        nothing changes.
+
+        True if it is certain that the call does not run; False if it runs or has run, and
+        for one-way calls, which cannot be cancelled.
+
+        Raises `Forked`, `Retired`, `Corrupt`, `Closed`.
+        """
+        return self._caller._cancel(self)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._await().__await__()
+
+    async def _await(self) -> T:
+        from asyncio import sleep  # most programs need none of it
+
+        pause = 0.0
+        try:
+            while not self._caller._look_at(self):
+                await sleep(pause)
+                pause = min(2 * pause + 1e-4, _AWAIT_SLICE)
+            return self.result()
+        except BaseException:
+            self._caller._give_up(self)
+            raise
+
+    def __repr__(self) -> str:
+        outcome = self._outcome
+        if outcome is None:
+            state = "under way"
+        elif outcome.status == _CANCELLED:
+            state = "cancelled"
+        else:
+            state = "ended"
+        return "<Call of {!r}: {}>".format(self._caller.name, state)
+
+
+class HostFunctionCaller(Generic[T]):
+    """Calls a function that another process offers with `HostFunctionDispatcher`.
+
+    Opens the function, or creates the memory for its calls; nobody has to serve it yet.
+    Opening is the slow part, so keep the caller. Call it as a normal function:
+
+    >>> divide = HostFunctionCaller("divide")
+    >>> divide(1, 4)
+    >>> divide.get_response()
+    0.25
+
+    **Fetch the responses.** Responses that nobody fetches stay, and when this process has
+    ``cells - 2`` of them its next call raises `UnfetchedResponses`. For a function whose
+    response nobody wants set ``max_sz_ret=0`` on both sides.
+
+    Annotate it if a type checker shall know what is returned:
+
+    >>> divide: HostFunctionCaller[float] = HostFunctionCaller("divide")
+
+    name
+        1 to 200 bytes of UTF-8, without ``/`` and NUL, not starting with a dot.
+    max_sz_args
+        How many bytes the arguments of a call may have once they are pickled: 1 byte to
+        1 GiB (2**30).
+    max_sz_ret
+        How many bytes a response may have once it is pickled: up to 1 GiB (2**30). 0: the
+        calls are one-way. All callers and dispatchers of a function name the same two
+        sizes; ``None`` for both takes those it has, and creates nothing. A function of other
+        sizes is replaced if nothing alive has it open.
+    cells
+        How many calls can be under way at a time, queued, running, or answered and not
+        fetched: 1 to 64; of them each process has ``cells - 2`` at most. If not given, 16
+        for a new function, and for one that exists whatever it has.
+    mode, group, directory, namespace
+        As for `HostVariable`.
+    send_timeout
+        How long a call waits for a free cell, in seconds; None for as long as it takes.
+    spin
+        For how long, at most, a wait for a response spins before it sleeps, in seconds. If
+        not given, what the library thinks best.
+    arg_format, ret_format
+        Subclasses of ``ctypes.Structure``: arguments, or responses, are not pickled, but lie
+        in memory as C, C++ and Rust see them. A call then takes exactly one argument, an
+        instance; a response is an instance. The sizes are those of the formats, unless told
+        otherwise.
+    max_arg_size, max_ret_size
+        Other spellings of `max_sz_args` and `max_sz_ret`.
+
+    Raises `BadName`, `BadOption`, `SizeMismatch` (with all four sizes in its text),
+    `ForeignOwner`, `NotFound`, `NoSpace`, `NotASegment`, `OtherFormat`, `Retired`,
+    `BeingRemoved`, `PermissionDenied`, `SystemFailure`.
+
+    A caller can be pickled: the receiver opens the function by its name, in the place that
+    its own environment names unless `directory` and `namespace` were given. Several threads
+    may use one caller, and forked children, too: everybody gets the responses to their own
+    handles; by `get_response` the threads of a process share what they called.
+    """
+
+    __slots__ = (
+        "_name",
+        "_options",
+        "_arg_codec",
+        "_ret_codec",
+        "_send_timeout",
+        "_handle",
+        "_lost_calls",
+        "_calls",
+        "_lock",
+        "_sends",
+        "_early",
+        "_fetches",
+        "_undelivered",
+        "__weakref__",
+    )
+
+    @overload
+    def __init__(
+        self: "HostFunctionCaller[Any]",
+        name: str,
+        max_sz_args: Optional[int] = ...,
+        max_sz_ret: Optional[int] = ...,
+        *,
+        cells: Optional[int] = ...,
+        mode: Optional[int] = ...,
+        group: Union[str, int, None] = ...,
+        directory: Union[str, "os.PathLike[str]", None] = ...,
+        namespace: Optional[str] = ...,
+        send_timeout: Optional[float] = ...,
+        spin: Optional[float] = ...,
+        arg_format: Optional[Type[ctypes.Structure]] = ...,
+        ret_format: None = ...,
+        max_arg_size: Optional[int] = ...,
+        max_ret_size: Optional[int] = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "HostFunctionCaller[_Struct]",
+        name: str,
+        max_sz_args: Optional[int] = ...,
+        max_sz_ret: Optional[int] = ...,
+        *,
+        cells: Optional[int] = ...,
+        mode: Optional[int] = ...,
+        group: Union[str, int, None] = ...,
+        directory: Union[str, "os.PathLike[str]", None] = ...,
+        namespace: Optional[str] = ...,
+        send_timeout: Optional[float] = ...,
+        spin: Optional[float] = ...,
+        arg_format: Optional[Type[ctypes.Structure]] = ...,
+        ret_format: Type[_Struct],
+        max_arg_size: Optional[int] = ...,
+        max_ret_size: Optional[int] = ...,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        name: str,
+        max_sz_args: Optional[int] = _MAX_SZ,
+        max_sz_ret: Optional[int] = _MAX_SZ,
+        *,
+        cells: Optional[int] = None,
+        mode: Optional[int] = _MODE,
+        group: Union[str, int, None] = None,
+        directory: Union[str, "os.PathLike[str]", None] = None,
+        namespace: Optional[str] = None,
+        send_timeout: Optional[float] = 1.0,
+        spin: Optional[float] = None,
+        arg_format: Optional[Type[ctypes.Structure]] = None,
+        ret_format: Optional[Type[ctypes.Structure]] = None,
+        max_arg_size: Optional[int] = None,
+        max_ret_size: Optional[int] = None,
+    ) -> None:
+        self._name = name
+        self._handle: Optional[_CallerHandle] = None
+        self._options = _given(
+            max_sz_args=max_sz_args,
+            max_sz_ret=max_sz_ret,
+            cells=cells,
+            mode=mode,
+            group=group,
+            directory=directory,
+            namespace=namespace,
+            send_timeout=send_timeout,
+            spin=spin,
+            arg_format=arg_format,
+            ret_format=ret_format,
+            max_arg_size=max_arg_size,
+            max_ret_size=max_ret_size,
+        )
+        if send_timeout is not None:
+            _nanoseconds(send_timeout, "send_timeout")
+        self._send_timeout = send_timeout
+        self._arg_codec, self._ret_codec = _codecs(arg_format, ret_format)
+
+        options = _FunctionOptions()
+        _function_options_init(ctypes.byref(options))
+        sizes = (
+            _one_spelling("max_sz_args", max_sz_args, "max_arg_size", max_arg_size),
+            _one_spelling("max_sz_ret", max_sz_ret, "max_ret_size", max_ret_size),
+        )
+        if sizes == (None, None):
+            options.max_argument_size = options.max_response_size = _ADOPT_SIZE
+        else:
+            _fill_sizes(options, name, sizes, (self._arg_codec, self._ret_codec))
+        if cells is not None:
+            # 0 would leave it to the library.
+            options.cells = _number(cells, "cells", 32, 1)
+        if spin is not None:
+            options.spin_ns = _spin_ns(spin)
+        _fill_place(options, mode, group, directory, namespace)
+        handle = _CallerHandle(_name_bytes(name, "function"), options)
+        found = (handle.max_sz_args, handle.max_sz_ret)
+        _check_formats_fit(name, found, (self._arg_codec, self._ret_codec))
+        self._lost_calls = handle.lost_calls
+        _warn_of_lost_calls(name, handle.lost_calls)
+
+        # The handles that somebody still has, by the numbers of their calls.
+        self._calls: "weakref.WeakValueDictionary[int, Call[T]]" = weakref.WeakValueDictionary()
+        # Responses that `get_response` has, and was interrupted before it returned them.
+        self._undelivered: Deque[_Outcome] = deque()
+        self._forget_other_threads()
+        self._handle = handle
+        _callers.add(self)
+
+    def _forget_other_threads(self) -> None:
+        """There are none at first, and none in a forked child."""
+        # Of what follows, and of outcomes. A signal handler may call in between.
+        self._lock = threading.RLock()
+        # How many calls are on their way to the library, and the outcomes that others
+        # fetched before their number was known here.
+        self._sends = 0
+        self._early: Dict[int, _Outcome] = {}
+        # Who is about to write down an outcome.
+        self._fetches: Set[_Fetch] = set()
+
+    # ------------------------------------------------------------ what it is
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self._name
+
+    @property
+    def max_sz_args(self) -> int:
+        """How many bytes the arguments of a call may have once they are pickled.
+
+        >>> HostFunctionCaller("divide", None, None).max_sz_args
+        4096
+        """
+        return self._open_handle().max_sz_args
+
+    @property
+    def max_sz_ret(self) -> int:
+        """How many bytes a response may have once it is pickled; 0 if calls are one-way."""
+        return self._open_handle().max_sz_ret
+
+    @property
+    def cells(self) -> int:
+        """How many calls can be under way at a time."""
+        return self._open_handle().cells
+
+    @property
+    def lost_calls(self) -> int:
+        """How many one-way calls were queued in the memory of the function, of other sizes,
+        that opening this one replaced. They will not run; a warning was logged."""
+        return self._lost_calls
+
+    def __repr__(self) -> str:
+        handle = self._handle
+        if handle is None:
+            return "<HostFunctionCaller {!r}: closed>".format(self._name)
+        text = "<HostFunctionCaller {!r}: max_sz_args {}, max_sz_ret {}, cells {}>"
+        return text.format(self._name, handle.max_sz_args, handle.max_sz_ret, handle.cells)
+
+    # ------------------------------------------------------------------ call
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Call[T]:
+        """Calls the function. Returns once the arguments are on their way, and never waits
+        for the function; the handle, and `get_response`, bring its response.
+
+        >>> divide(1, 4).result()
+        0.25
+
+        Nobody has to serve the function yet: the call waits for that.
+
+        Raises `TooLarge`; `TunnelFull` after `send_timeout`; `UnfetchedResponses`,
+        `TooManyParticipants`, `Retired`, `NameRemoved`, `Corrupt`, `Closed`; what ``pickle``
+        raises for arguments that cannot be pickled; TypeError for one that is not of the
+        arg_format. Nothing was sent then.
+        """
+        call: Call[T] = Call(self)
+        try:
+            self._send(call, args, kwargs, self._send_timeout)
+            return call
+        except BaseException:
+            self._give_up(call)
+            raise
+
+    def get_response(self, timeout: Optional[float] = None) -> Optional[T]:
+        """Waits for the response to the oldest call that may still bring one, and returns
+        it, even if a later call is done. None at once if all calls have ended without one,
+        which is told once, and if the calls are one-way.
+
+        >>> divide(1, 4), divide(1, 5)
+        >>> divide.get_response(), divide.get_response()
+        (0.25, 0.2)
+
+        Calls that end without a response, since the function returned None, are passed over,
+        and so are those whose response was fetched by their handle.
+
+        timeout
+            For how long to wait, in seconds; None for as long as it takes. When it is over
+            nothing is withdrawn: ask again. Ctrl-C always interrupts.
+
+        Raises `NoCallOutstanding`, and what `Call.result` does.
+        """
+        handle = self._handle or self._refuse()
+        if timeout is not None:
+            _nanoseconds(timeout, "timeout")
+        if handle.max_sz_ret == 0:
+            return None
+        try:
+            outcome = self._undelivered.popleft()
+        except IndexError:
+            outcome = self._wait_for(handle, None, timeout, True)
+        try:
+            response: Optional[T] = self._value(outcome)
+            return response
+        except KeyboardInterrupt:
+            self._undelivered.appendleft(outcome)
+            raise
+
+    def call(self, /, *args: Any, timeout: Optional[float] = None, **kwargs: Any) -> T:
+        """Calls the function and returns its response: both steps at once.
+
+        >>> divide.call(1, 4, timeout=1.0)
+        0.25
+
+        timeout
+            For how long, in seconds; None for as long as it takes, but for the `send_timeout`.
+            It belongs to this method: a function with a parameter of that name has to be
+            called in two steps, or by position.
+
+        When the time is over, and by Ctrl-C, the call is withdrawn: if it has not started it
+        never will, and its response is discarded.
+
+        Raises what calling and `Call.result` do.
+        """
+        if timeout is not None:
+            _nanoseconds(timeout, "timeout")
+        start = time.monotonic()
+        call: Call[T] = Call(self)
+        try:
+            limit = self._send_timeout
+            if timeout is not None and (limit is None or timeout < limit):
+                limit = timeout
+            try:
+                self._send(call, args, kwargs, limit)
+            except TunnelFull as error:
+                if timeout is None or time.monotonic() - start < timeout:
+                    raise
+                text = "function {!r}: not sent within {} s: {}"
+                why = str(error).rpartition("{!r}: ".format(self._name))[2]
+                raise TimedOut(text.format(self._name, timeout, why)) from error
+            if timeout is None:
+                return self._result_of(call, None, False)
+            left = max(start + timeout - time.monotonic(), 0.0)
+            try:
+                return self._result_of(call, left, False)
+            except TimedOut:
+                raise self._timed_out(timeout) from None
+        except BaseException:
+            self._give_up(call)
+            raise
+
+    def _send(
+        self, call: Call[T], args: Tuple[Any, ...], kwargs: Dict[str, Any], limit: Optional[float]
+    ) -> None:
+        """Sends a call, and remembers its handle."""
+        handle = self._handle or self._refuse()
+        data, size = self._encoded(args, kwargs)
+        if handle.max_sz_ret == 0:
+            _check(self._put(handle, data, size, call._number, limit))
+            call._outcome = _NOTHING
+            return
+        with self._lock:
+            self._sends += 1
+        try:
+            status = self._put(handle, data, size, call._number, limit)
+        finally:
+            number = call._number.value
+            with self._lock:
+                self._sends -= 1
+                if number:
+                    self._calls[number] = call
+                    if self._early:
+                        call._outcome = self._early.pop(number, None)
+                if not self._sends:
+                    self._early.clear()
+        if status:
+            _check(status)
+
+    def _encoded(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Tuple[Any, int]:
+        codec = self._arg_codec
+        if isinstance(codec, _PickleCodec):
+            return codec.encode((args, kwargs))
+        if kwargs or len(args) != 1:
+            text = "function {!r} takes one argument, by position: an instance of its arg_format {}"
+            raise TypeError(text.format(self._name, codec.name))
+        return codec.encode(args[0])
+
+    def _put(
+        self,
+        handle: _CallerHandle,
+        data: Any,
+        size: int,
+        number: ctypes.c_uint64,
+        limit: Optional[float],
+    ) -> int:
+        """Puts a call into a cell, and waits for a free one up to the limit. Returns the
+        status; the number is set if, and only if, it was sent."""
+        pointer, encoding = handle.pointer, self._arg_codec.encoding
+        result = ctypes.byref(number)
+        if size <= _QUICK_SIZE:
+            status = _quick_call(pointer, data, size, encoding, 0, result)
+            if status not in (_TUNNEL_FULL, _INTERRUPTED):
+                return status  # type: ignore[no-any-return]
+        slices = _Slices(limit)
+        while True:
+            status = _call(pointer, data, size, encoding, slices.next_ns(), result)
+            is_over = slices.is_over()
+            if status != _INTERRUPTED and (status != _TUNNEL_FULL or is_over):
+                return status  # type: ignore[no-any-return]
+            if self._handle is not handle:
+                self._refuse()
+
+    # ------------------------------------------------------------------ wait
+
+    def _result_of(self, call: Call[T], timeout: Optional[float], quick_first: bool) -> T:
+        outcome = call._outcome
+        if outcome is None:
+            handle = self._handle or self._refuse()
+            outcome = self._wait_for(handle, call, timeout, quick_first)
+        if self._undelivered and outcome in self._undelivered:
+            self._undelivered.remove(outcome)
+        value: T = self._value(outcome)
+        return value
+
+    def _wait_for(
+        self,
+        handle: _CallerHandle,
+        call: Optional[Call[T]],
+        timeout: Optional[float],
+        quick_first: bool,
+    ) -> _Outcome:
+        """How a call ended, or the oldest if it is None; raises if it has not in time."""
+        number = 0 if call is None else call._number.value
+        scratch = handle.take_scratch()
+        status, outcome = _INTERRUPTED, None
+        if quick_first:
+            status, outcome = self._fetch(handle, scratch, number, 0, True)
+        slices = _Slices(timeout)
+        while status in _ASK_AGAIN:
+            is_over = slices.is_over()
+            if status == _BUFFER_TOO_SMALL:
+                scratch = _Scratch(scratch.stamp.length, _Response())
+            elif self._handle is not handle:
+                self._refuse()
+            elif status == _TIMED_OUT and is_over:
+                raise self._timed_out(timeout)
+            time_ns = slices.next_ns()
+            status, outcome = self._fetch(handle, scratch, number, time_ns, False)
+        if self._handle is not handle and not scratch.stamp.has_value:
+            self._refuse()  # closing withdrew the call
+        if status == _REPORTED and call is not None:
+            return self._settled(call)
+        if outcome is None:
+            _check(status)
+            raise InternalError("function {!r}: no outcome".format(self._name))
+        if isinstance(outcome.data, bytes):
+            handle.scratches.append(scratch)
+        return outcome
+
+    def _fetch(
+        self, handle: _CallerHandle, scratch: _Scratch, number: int, time_ns: int, is_quick: bool
+    ) -> Tuple[int, Optional[_Outcome]]:
+        """Asks the library for a response, once, and writes down what it said. The library
+        says it once: whatever happens here in between, it must not get lost."""
+        arguments: Tuple[Any, ...] = (
+            scratch.address,
+            scratch.capacity,
+            time_ns,
+            scratch.stamp_address,
+        )
+        if number:
+            function = _quick_response_of if is_quick else _response_of
+            arguments = (handle.pointer, number) + arguments
+        else:
+            function = _quick_next_response if is_quick else _next_response
+            arguments = (handle.pointer,) + arguments
+        scratch.stamp.call = scratch.stamp.has_value = 0
+        statuses: List[int] = []
+        fetch = _Fetch()
+        self._fetches.add(fetch)
+        try:
+            # In one step: no signal handler can raise between the call and the list.
+            statuses.extend(starmap(function, (arguments,)))
+            return statuses[0], self._recorded(statuses[0], scratch)
+        except BaseException:
+            if statuses:
+                outcome = self._recorded(statuses[0], scratch)
+                if outcome is not None and not number:
+                    self._undelivered.append(outcome)
+            raise
+        finally:
+            self._fetches.discard(fetch)
+            fetch.over.release()
+
+    def _recorded(self, status: int, scratch: _Scratch) -> Optional[_Outcome]:
+        """Writes down how a call ended, for its handle; None if none has."""
+        if status not in _ENDS:
+            return None
+        response = scratch.stamp
+        outcome = _Outcome(status, has_value=bool(response.has_value), encoding=response.encoding)
+        if status == _OK or status == _RAISED:
+            view = scratch.view[: response.length]
+            outcome.data = bytes(view) if len(view) <= _QUICK_SIZE else view
+        else:
+            outcome.text = _text(_last_error())
+        if response.call:
+            with self._lock:
+                call = self._calls.get(response.call)
+                if call is not None:
+                    if call._outcome is None:
+                        call._outcome = outcome
+                elif self._sends:
+                    self._early[response.call] = outcome
+        return outcome
+
+    def _settled(self, call: Call[T]) -> _Outcome:
+        """How a call ended, which the library told already: perhaps to another thread, and
+        that has yet to write it down; or the call ended without an answer."""
+        self._let_others_record()
+        with self._lock:
+            if call._outcome is None:
+                call._outcome = _NOTHING
+            return call._outcome
+
+    def _let_others_record(self) -> None:
+        me = threading.get_ident()
+        for fetch in list(self._fetches):
+            if fetch.thread == me:
+                text = "function {!r}: a signal handler asks for what it interrupted; ask later"
+                raise Busy(text.format(self._name))
+            with fetch.over:
+                pass
+
+    def _timed_out(self, timeout: Optional[float]) -> TimedOut:
+        """After a wait in slices: as the library says it, but for the time."""
+        text = _text(_last_error())
+        why = text.rpartition("no response within ")[2].partition(": ")[2] or text
+        return TimedOut(
+            "function {!r}: no response within {} s: {}".format(self._name, timeout, why)
+        )
+
+    def _value(self, outcome: _Outcome) -> Any:
+        """The response; raises if there is an error instead."""
+        if not outcome.is_decoded:
+            if outcome.status == _OK and outcome.has_value:
+                outcome.value = self._decoded(outcome)
+            elif outcome.status == _RAISED:
+                raise _remote_error(self._name, outcome.data, outcome.encoding)
+            elif outcome.status != _OK:
+                raise _ERRORS[outcome.status](outcome.text)
+            outcome.is_decoded = True
+            outcome.data = b""
+        return outcome.value
+
+    def _decoded(self, outcome: _Outcome) -> Any:
+        codec = self._ret_codec
+        if outcome.encoding != codec.encoding and outcome.encoding != _UNSPECIFIED:
+            raise _wrong_encoding(self._name, "the response", "caller", outcome.encoding, codec)
+        return codec.decode_part(outcome.data, "the response", self._name)
+
+    # ------------------------------------------------- what handles ask for
+
+    def _has_ended(self, call: Call[T]) -> bool:
+        handle = self._handle or self._refuse()
+        progress = ctypes.c_uint32()
+        status = _progress(handle.pointer, call._number.value, ctypes.byref(progress))
+        if status == _REPORTED:
+            return True
+        _check(status)
+        return progress.value == _ENDED
+
+    def _look_at(self, call: Call[T]) -> bool:
+        """Fetches the outcome of a call if it has ended. Whether it has."""
+        if call._outcome is None:
+            try:
+                handle = self._handle or self._refuse()
+                self._wait_for(handle, call, 0, True)
+            except TimedOut:
+                return False
+        return True
+
+    def _cancel(self, call: Call[T]) -> bool:
+        if self._look_at(call):
+            return False
+        handle = self._handle or self._refuse()
+        withdrawal = ctypes.c_uint32()
+        cancelled = _Outcome(_CANCELLED, "function {!r}: the call was cancelled".format(self._name))
+        fetch = _Fetch()  # other threads wait until this is written down
+        self._fetches.add(fetch)
+        try:
+            _check(_cancel(handle.pointer, call._number.value, ctypes.byref(withdrawal)))
+            if withdrawal.value != _HAD_ENDED:
+                call._outcome = cancelled
+        finally:
+            self._fetches.discard(fetch)
+            fetch.over.release()
+        # Had it ended just now, or did another thread get the response?
+        self._let_others_record()
+        with self._lock:
+            if call._outcome is None:
+                call._outcome = cancelled
+        return withdrawal.value == _NEVER_STARTED
+
+    def _give_up(self, call: Call[T]) -> None:
+        """Withdraws a call that nobody will ask for, unless it has ended."""
+        handle = self._handle
+        if call._outcome is None and call._number.value and handle and handle.max_sz_ret:
+            withdrawal = ctypes.c_uint32()
+            status = _cancel(handle.pointer, call._number.value, ctypes.byref(withdrawal))
+            if status == _OK:
+                text = "function {!r}: the call was given up".format(self._name)
+                call._outcome = _Outcome(_CANCELLED, text)
+
+    # --------------------------------------------------------------- the end
+
+    def close(self) -> None:
+        """Lets go of the function. Calls that want a response are withdrawn: what has not
+        started never will. Every use of the caller, and of its handles whose response is not
+        known yet, raises `Closed` from then on. Closing twice is fine.
+
+        >>> with HostFunctionCaller("divide") as divide:
+        ...     divide.call(1, 4)
+        0.25
+        """
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            # At once, though threads that wait keep the library's handle for a moment.
+            _withdraw_all(handle.pointer)
+
+    def unlink(self) -> None:
+        """Removes the function's memory from the machine, with all calls in it.
+
+        Every caller and dispatcher of it, in all processes and this one too, is told
+        `Retired` from then on. Whoever opens the name gets a new function.
+
+        >>> HostFunctionCaller("divide").unlink()
+
+        Raises `PermissionDenied`, `Retired` if it was removed already, `NameRemoved`,
+        `Closed`; `BeingRemoved` if somebody else is removing it and has not finished after
+        1 s.
+        """
+        handle = self._open_handle()  # keeps it: another thread may close meanwhile
+        _unlink(_caller_remove, handle.pointer)
+
+    def __enter__(self) -> "HostFunctionCaller[T]":
+        self._open_handle()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        self._open_handle()
+        return _open_again, (type(self), self._name, self._options)
+
+    def _open_handle(self) -> _CallerHandle:
+        return self._handle or self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise Closed("function {!r}: this caller was closed".format(self._name))
+
+
+_callers: "weakref.WeakSet[HostFunctionCaller[Any]]" = weakref.WeakSet()
+
+
+def _one_spelling(
+    option: str, value: Optional[int], other_option: str, other: Optional[int]
+) -> Optional[int]:
+    """What was given of two spellings of one option; the default if neither was."""
+    if other is None:
+        return value
+    if not isinstance(value, _NotGiven) and value != other:
+        text = "{} cannot be {!r}: {} is the same, and {!r} was given; leave one out"
+        raise BadOption(text.format(other_option, other, option, value))
+    return other
+
+
+def _codecs(arg_format: Any, ret_format: Any) -> Tuple[_Codec, _Codec]:
+    """For the arguments, and for the response."""
+    arg_codec: _Codec = _PickleCodec()
+    ret_codec: _Codec = _PickleCodec()
+    if arg_format is not None:
+        arg_codec = _RawCodec(arg_format, "arg_format", "the function takes")
+    if ret_format is not None:
+        ret_codec = _RawCodec(ret_format, "ret_format", "the function returns")
+    return arg_codec, ret_codec
+
+
+_Sizes = Tuple[Optional[int], Optional[int]]
+
+
+def _fill_sizes(
+    options: _FunctionOptions, name: Any, sizes: _Sizes, codecs: Tuple[_Codec, _Codec]
+) -> None:
+    """Of arguments and responses: as asked for, else those of their formats."""
+    chosen = []
+    for option, size, codec in zip(("max_sz_args", "max_sz_ret"), sizes, codecs):
+        if isinstance(size, _NotGiven) and isinstance(codec, _RawCodec):
+            size = codec.size
+        elif size is None:
+            text = "{} cannot be None alone: give both sizes, or None for both"
+            raise BadOption(text.format(option))
+        chosen.append(_number(size, option, 32))
+    options.max_argument_size, options.max_response_size = chosen
+    _check_formats_fit(name, (chosen[0], chosen[1]), codecs)
+
+
+def _check_formats_fit(name: Any, sizes: Tuple[int, int], codecs: Tuple[_Codec, _Codec]) -> None:
+    """Refuses a function that can never take its arg_format, or return its ret_format."""
+    for option, size, codec in zip(("max_sz_args", "max_sz_ret"), sizes, codecs):
+        if isinstance(codec, _RawCodec) and size < codec.size:
+            text = "function {!r}: {} is {} bytes, and its {} {} has {}"
+            raise SizeMismatch(
+                text.format(name, option, size, codec.option, codec.name, codec.size)
+            )
+
+
+def _spin_ns(spin: float) -> int:
+    nanoseconds = _nanoseconds(spin, "spin")
+    return _LONGEST if nanoseconds == _NO_LIMIT else nanoseconds
+
+
+def _warn_of_lost_calls(name: str, count: int) -> None:
+    if count:
+        text = "function %r had other sizes and was replaced: %d one-way calls in it are lost"
+        _log.warning(text, name, count)
+
+
+def _wrong_encoding(
+    name: str, part: str, reader: str, found: int, codec: _Codec
+) -> WrongEncoding:
+    text = "function {!r}: {} is encoded as {}, and {} is what this {} reads; both sides need {}"
+    option = "arg_format" if part == "the arguments" else "ret_format"
+    hint = "the same {}, or both none".format(option)
+    encoding = _ENCODINGS.get(found, "number {}".format(found))
+    return WrongEncoding(
+        text.format(name, part, encoding, _ENCODINGS[codec.encoding], reader, hint)
+    )
+
+
+# --------------------------------------------------------------- errors of functions
+# In the memory an error is a text, and after a NUL byte, if it is one of Python's, a
+# pickle of its type's name, message, traceback, and the pickled exception or None.
+
+# What the pickle of the four adds to their bytes, at most.
+_PICKLED_PARTS = 64
+
+
+def _remote_error(name: str, data: Union[bytes, memoryview], encoding: int) -> RemoteError:
+    """What a function raised, from what its dispatcher wrote."""
+    head, _, pickled = bytes(data).partition(b"\0")
+    text = _text(head)
+    if encoding == _PICKLE and pickled:
+        try:
+            type_name, message, remote_traceback, exception = pickle.loads(pickled)
+            # Whatever they are; each is a str if Python wrote them.
+            error = RemoteError(str(type_name), str(message), str(remote_traceback), name)
+        except Exception:
+            pass  # then its text has to do
+        else:
+            error.__cause__ = _unpickled_exception(exception)
+            return error
+    type_name, colon, message = text.partition(": ")
+    if colon and all(part.isidentifier() for part in type_name.split(".")):
+        return RemoteError(type_name, message, "", name)
+    return RemoteError("", text, "", name)
+
+
+def _unpickled_exception(pickled: Any) -> Optional[BaseException]:
+    """The exception, if its class is here and makes no difficulties."""
+    if not isinstance(pickled, bytes):
+        return None
+    try:
+        exception = pickle.loads(pickled)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return None
+    return exception if isinstance(exception, BaseException) else None
+
+
+def _type_name(error: BaseException) -> str:
+    """As tracebacks show it."""
+    kind = type(error)
+    if kind.__module__ in ("builtins", "__main__"):
+        return kind.__qualname__
+    return "{}.{}".format(kind.__module__, kind.__qualname__)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "<its text cannot be told>"
+
+
+def _own_frames_skipped(error: BaseException) -> Any:
+    """The traceback of the function itself."""
+    file = _own_frames_skipped.__code__.co_filename
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == file:
+        trace = trace.tb_next
+    return trace
+
+
+def _traceback_text(error: BaseException) -> str:
+    try:
+        trace = _own_frames_skipped(error)
+        return "".join(traceback.format_exception(type(error), error, trace))
+    except Exception:
+        return ""
+
+
+def _pickled_exception(error: BaseException) -> Optional[bytes]:
+    try:
+        return pickle.dumps(error, _PROTOCOL)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return None
+
+
+def _error_bytes(error: BaseException, limit: int) -> Tuple[bytes, int]:
+    """An exception as its caller gets it, in `limit` bytes, and their encoding. What does
+    not fit is left out: the exception, the beginning of the traceback, the end of the text."""
+    type_name, message = _type_name(error), _message(error)
+    text = "{}: {}".format(type_name, message) if message else type_name
+    head = text.encode("utf-8", "backslashreplace").replace(b"\0", b"\\x00")
+    if len(head) > limit:
+        return head[:limit].decode("utf-8", "ignore").encode(), _UNSPECIFIED
+    trace = _traceback_text(error)
+    bare = len(head) + len(pickle.dumps((type_name, message), _PROTOCOL)) + _PICKLED_PARTS
+    if bare <= limit:
+        exception = _pickled_exception(error)
+        whole = bare + len(trace.encode("utf-8", "surrogatepass")) + len(exception or b"")
+        if whole > limit:
+            exception = None
+            room = limit - bare
+            shown = trace.encode("utf-8", "backslashreplace")
+            trace = shown[max(len(shown) - room, 0) :].decode("utf-8", "ignore")
+        parts = pickle.dumps((type_name, message, trace, exception), _PROTOCOL)
+        data = head + b"\0" + parts
+        if len(data) <= limit:
+            return data, _PICKLE
+    return head, _UNSPECIFIED
+
+
+# ------------------------------------------------------------------ serving functions
+
+
+class _DispatcherHandle:
+    """A dispatcher of the library's. It belongs to the process that made it."""
+
+    __slots__ = ("pointer", "pid")
+
+    def __init__(self, options: _DispatcherOptions) -> None:
+        self.pid = os.getpid()
+        self.pointer = ctypes.c_void_p()
+        _check(_dispatcher_new(ctypes.byref(options), ctypes.byref(self.pointer)))
+
+    def __del__(self, free: Any = _dispatcher_free, getpid: Any = os.getpid) -> None:
+        if self.pointer and self.pid == getpid():
+            free(self.pointer)
+
+
+class _Function:
+    """A function that a dispatcher offers."""
+
+    __slots__ = ("name", "foo", "arg_codec", "ret_codec", "max_sz_ret")
+
+    def __init__(
+        self, name: str, foo: Callable[..., Any], codecs: Tuple[_Codec, _Codec], max_sz_ret: int
+    ) -> None:
+        self.name = name
+        self.foo = foo
+        self.arg_codec, self.ret_codec = codecs
+        self.max_sz_ret = max_sz_ret
+
+    def run(self, call: _TakenCall) -> Tuple[int, Any, int, int]:
+        """Runs the function. What to reply: outcome, data, size, encoding."""
+        args, kwargs = self._arguments(call)
+        value = self.foo(*args, **kwargs)
+        if value is None or not call.wants_response:
+            return _REPLY_NOTHING, None, 0, _UNSPECIFIED
+        codec = self.ret_codec
+        try:
+            data, size = codec.encode(value)
+        except Exception as error:
+            # What pickle raises says nothing of returning.
+            text = "function {!r} returned an object of type {}, which cannot be {}: {}"
+            how = "pickled" if codec.encoding == _PICKLE else "sent"
+            raise TypeError(
+                text.format(self.name, type(value).__qualname__, how, _message(error))
+            ) from None
+        # A structure is passed by reference: it has to live until the reply.
+        kept = (data, value) if codec.encoding == _RAW else data
+        return _REPLY_RETURNED, kept, size, codec.encoding
+
+    def _arguments(self, call: _TakenCall) -> Tuple[Any, Any]:
+        codec = self.arg_codec
+        if call.encoding != codec.encoding and call.encoding != _UNSPECIFIED:
+            raise _wrong_encoding(self.name, "the arguments", "dispatcher", call.encoding, codec)
+        data = ctypes.string_at(call.arguments, call.size) if call.size else b""
+        whole = codec.decode_part(data, "the arguments", self.name)
+        if isinstance(codec, _RawCodec):
+            return (whole,), {}
+        try:
+            args, kwargs = whole
+        except (TypeError, ValueError):
+            args = kwargs = None
+        if not isinstance(args, (tuple, list)) or not isinstance(kwargs, dict):
+            text = "function {!r}: what came are not the arguments of a call: a tuple and a dict"
+            raise CannotUnpickle(text.format(self.name))
+        return args, kwargs
+
+
+class HostFunctionDispatcher:
+    """Offers functions to all processes of this machine, and runs their calls, one at a
+    time, in one thread.
+
+    >>> dispatcher = HostFunctionDispatcher()
+    >>> dispatcher.add("divide", lambda a, b: a / b)
+    >>> dispatcher.start()
+
+    `HostFunctionCaller` calls them. Several dispatchers may offer one name, in one process
+    or in many: each call goes to one of them.
+
+    A function that raises ends only the call: the caller gets a `RemoteError`, and the
+    exception is logged, by ``logging``, under the name ``robot_ipc``.
+
+    The dispatcher stops when it is closed or collected, and when its process ends: its
+    functions are gone then, and their callers know. Nothing but your program keeps it
+    alive, not even its own thread.
+
+    max_func_count
+        How many functions it can have: 1 to 512.
+    spin
+        For how long, at most, it spins before it sleeps, in seconds. If not given, what the
+        library thinks best.
+    one_word_sleep
+        To sleep as on a kernel that cannot wait for several words at once (before 5.16).
+
+    Raises `BadOption`, `SystemFailure`.
+
+    In a forked child its copy does nothing: closing it is fine, whatever else raises
+    `Forked`.
+    """
+
+    __slots__ = (
+        "_max_func_count",
+        "_handle",
+        "_functions",
+        "_lock",
+        "_running",
+        "_thread",
+        "_lost_calls",
+        "__weakref__",
+    )
+
+    def __init__(
+        self,
+        max_func_count: int = 16,
+        *,
+        spin: Optional[float] = None,
+        one_word_sleep: bool = False,
+    ) -> None:
+        self._handle: Optional[_DispatcherHandle] = None
+        options = _DispatcherOptions()
+        _dispatcher_options_init(ctypes.byref(options))
+        self._max_func_count = _number(max_func_count, "max_func_count", 32)
+        options.max_functions = self._max_func_count
+        options.one_word_sleep = bool(one_word_sleep)
+        if spin is not None:
+            options.spin_ns = _spin_ns(spin)
+        # By the numbers that the library gave them.
+        self._functions: Dict[int, _Function] = {}
+        # Of the functions, and of who runs their calls. A signal handler may use it, too.
+        self._lock = threading.RLock()
+        # Set, to end whoever runs calls; None if nobody does.
+        self._running: Optional[threading.Event] = None
+        self._thread: Optional[threading.Thread] = None
+        self._lost_calls = 0
+        self._handle = _DispatcherHandle(options)
+        _dispatchers.add(self)
+
+    # ------------------------------------------------------------ what it is
+
+    @property
+    def max_func_count(self) -> int:
+        """How many functions it can have."""
+        return self._max_func_count
+
+    @property
+    def lost_calls(self) -> int:
+        """How many one-way calls were queued in the memory of functions, of other sizes, that
+        adding these replaced. They will not run; warnings were logged."""
+        return self._lost_calls
+
+    def __repr__(self) -> str:
+        handle = self._handle
+        if handle is None:
+            return "<HostFunctionDispatcher: closed>"
+        if handle.pid != os.getpid():
+            return "<HostFunctionDispatcher: of process {}>".format(handle.pid)
+        names = [function.name for function in list(self._functions.values())]
+        state = "stopped" if self._running is None else "running"
+        text = "<HostFunctionDispatcher: {} of {} functions {}, {}>"
+        return text.format(len(names), self._max_func_count, names, state)
+
+    # ------------------------------------------------------------- functions
+
+    @overload
+    def add(
+        self,
+        name: str,
+        *,
+        max_sz_args: int = ...,
+        max_sz_ret: int = ...,
+        max_age: Optional[float] = ...,
+        cells: Optional[int] = ...,
+        mode: Optional[int] = ...,
+        group: Union[str, int, None] = ...,
+        directory: Union[str, "os.PathLike[str]", None] = ...,
+        namespace: Optional[str] = ...,
+        arg_format: Optional[Type[ctypes.Structure]] = ...,
+        ret_format: Optional[Type[ctypes.Structure]] = ...,
+        max_arg_size: Optional[int] = ...,
+        max_ret_size: Optional[int] = ...,
+    ) -> Callable[[_Foo], _Foo]: ...
+
+    @overload
+    def add(
+        self,
+        name: str,
+        foo: Callable[..., Any],
+        max_sz_args: int = ...,
+        max_sz_ret: int = ...,
+        *,
+        max_age: Optional[float] = ...,
+        cells: Optional[int] = ...,
+        mode: Optional[int] = ...,
+        group: Union[str, int, None] = ...,
+        directory: Union[str, "os.PathLike[str]", None] = ...,
+        namespace: Optional[str] = ...,
+        arg_format: Optional[Type[ctypes.Structure]] = ...,
+        ret_format: Optional[Type[ctypes.Structure]] = ...,
+        max_arg_size: Optional[int] = ...,
+        max_ret_size: Optional[int] = ...,
+    ) -> None: ...
+
+    def add(
+        self,
+        name: str,
+        foo: Any = _MISSING,
+        max_sz_args: int = _MAX_SZ,
+        max_sz_ret: int = _MAX_SZ,
+        *,
+        max_age: Optional[float] = None,
+        cells: Optional[int] = None,
+        mode: Optional[int] = _MODE,
+        group: Union[str, int, None] = None,
+        directory: Union[str, "os.PathLike[str]", None] = None,
+        namespace: Optional[str] = None,
+        arg_format: Optional[Type[ctypes.Structure]] = None,
+        ret_format: Optional[Type[ctypes.Structure]] = None,
+        max_arg_size: Optional[int] = None,
+        max_ret_size: Optional[int] = None,
+    ) -> Any:
+        """Offers `foo` as a host function, before or after the start. Without `foo` it is a
+        decorator:
+
+        >>> @dispatcher.add("greet", max_sz_args=100)
+        ... def greet(name):
+        ...     return "hello " + name
+
+        name
+            1 to 200 bytes of UTF-8, without ``/`` and NUL, not starting with a dot.
+        foo
+            What to call. What it returns is the response; None is none. With
+            ``max_sz_ret=0`` calls are one-way, and what it returns is ignored.
+        max_sz_args, max_sz_ret
+            How many bytes arguments and response may have once they are pickled, as for
+            `HostFunctionCaller`: both sides name the same. A function of other sizes is
+            replaced if nothing alive has it open.
+        max_age
+            Calls that are older when their turn comes, in seconds, are not run; their
+            callers get `CallTooOld`.
+        cells, mode, group, directory, namespace, arg_format, ret_format
+            As for `HostFunctionCaller`. With `arg_format` `foo` gets one instance, with
+            `ret_format` it returns one, or None.
+        max_arg_size, max_ret_size
+            Other spellings of `max_sz_args` and `max_sz_ret`.
+
+        Raises `TooManyFunctions`, `BadOption`, also if this dispatcher has the function
+        already; `Closed`, `Forked`; and what opening a `HostFunctionCaller` does.
+        """
+        if foo is _MISSING:
+
+            def decorate(foo: _Foo) -> _Foo:
+                self.add(
+                    name,
+                    foo,
+                    max_sz_args,
+                    max_sz_ret,
+                    max_age=max_age,
+                    cells=cells,
+                    mode=mode,
+                    group=group,
+                    directory=directory,
+                    namespace=namespace,
+                    arg_format=arg_format,
+                    ret_format=ret_format,
+                    max_arg_size=max_arg_size,
+                    max_ret_size=max_ret_size,
+                )
+                return foo
+
+            return decorate
+        encoded_name = _name_bytes(name, "function")
+        if not callable(foo):
+            raise TypeError("foo has to be callable, not {}".format(type(foo).__name__))
+        codecs = _codecs(arg_format, ret_format)
+        options = _FunctionOptions()
+        _function_options_init(ctypes.byref(options))
+        sizes = (
+            _one_spelling("max_sz_args", max_sz_args, "max_arg_size", max_arg_size),
+            _one_spelling("max_sz_ret", max_sz_ret, "max_ret_size", max_ret_size),
+        )
+        _fill_sizes(options, name, sizes, codecs)
+        if cells is not None:
+            # 0 would leave it to the library.
+            options.cells = _number(cells, "cells", 32, 1)
+        if max_age is not None:
+            options.max_age_ns = _nanoseconds(max_age, "max_age")
+        _fill_place(options, mode, group, directory, namespace)
+
+        function = _Function(name, foo, codecs, options.max_response_size)
+        number, info = ctypes.c_uint64(), _FunctionInfo()
+        handle = self._own_handle()
+        with self._lock:  # whoever takes a call of it meanwhile waits for its entry
+            _again_if_interrupted(
+                _add,
+                handle.pointer,
+                encoded_name,
+                ctypes.byref(options),
+                None,
+                None,
+                ctypes.byref(number),
+            )
+            self._functions[number.value] = function
+        if _function_info(handle.pointer, number, ctypes.byref(info)) == _OK:
+            self._lost_calls += info.lost_calls
+            _warn_of_lost_calls(name, info.lost_calls)
+
+    attach = add
+
+    def remove(self, name: str) -> None:
+        """Offers the function no longer. Calls that are queued wait for another dispatcher;
+        one that is running ends normally.
+
+        >>> dispatcher.remove("divide")
+
+        Raises `NotFound` if the dispatcher has no such function, `Closed`, `Forked`.
+        """
+        handle = self._own_handle()
+        with self._lock:
+            numbers = [
+                number for number, function in self._functions.items() if function.name == name
+            ]
+            for number in numbers:
+                _check(_remove_function(handle.pointer, number))
+                del self._functions[number]
+        if not numbers:
+            raise NotFound("function {!r}: this dispatcher does not offer it".format(name))
+
+    # ------------------------------------------------------------------- run
+
+    def start(self) -> None:
+        """Runs calls in a daemon thread, from now until `stop`.
+
+        >>> dispatcher.start()
+
+        The thread does not keep the dispatcher alive: keep it yourself.
+
+        Raises `Busy` if it runs already, `Closed`, `Forked`.
+        """
+        handle = self._own_handle()
+        stopping = self._begin(handle)
+        thread = threading.Thread(
+            target=_serve,
+            args=(handle, weakref.ref(self), stopping),
+            name="robot_ipc dispatcher",
+            daemon=True,
+        )
+        with self._lock:
+            self._thread = thread
+        try:
+            thread.start()
+        except BaseException:
+            self._end(handle)
+            raise
+
+    def run(self, timeout: Optional[float] = None) -> None:
+        """Runs calls in this thread, until `stop` or for `timeout` seconds.
+
+        >>> dispatcher.run()
+
+        Ctrl-C ends it, also in the middle of a function: its caller is told. The functions
+        are offered no longer then; after a timeout they still are, for the next `run`.
+
+        Raises `Busy` if it runs already, `Closed`, `Forked`, and KeyboardInterrupt and
+        SystemExit if they are raised by a function.
+        """
+        if timeout is not None:
+            _nanoseconds(timeout, "timeout")
+        handle = self._own_handle()
+        stopping = self._begin(handle)
+        try:
+            slices = _Slices(timeout)
+            call = _TakenCall()
+            while not stopping.is_set():
+                status = self._run_one(handle, call, slices.next_ns())
+                if status == _STOPPED or slices.is_over():
+                    break
+                if status == _BUSY:  # its thread, that a function of its has stopped
+                    time.sleep(_SLICE)
+                elif status not in _GO_ON and not self._has_lost(call, status):
+                    _check(status)
+        except BaseException:
+            if handle.pid == os.getpid():
+                self._end(handle)
+            raise
+        finally:
+            with self._lock:
+                if self._running is stopping:
+                    self._running = None
+
+    def stop(self) -> None:
+        """Stops running calls: the functions are offered no longer, and callers know. Waits
+        for a function that the dispatcher's thread is just running. Stopping twice is fine,
+        and `start` and `run` offer them again.
+        """
+        handle = self._handle
+        if handle is None or handle.pid != os.getpid():
+            return
+        thread = self._end(handle)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _begin(self, handle: _DispatcherHandle) -> threading.Event:
+        """This thread, or one that it starts, runs the calls from now on."""
+        with self._lock:
+            if self._running is not None:
+                raise Busy("the dispatcher runs already; stop it first")
+            _check(_resume(handle.pointer))
+            self._running = threading.Event()
+            return self._running
+
+    def _end(self, handle: _DispatcherHandle) -> Optional[threading.Thread]:
+        """Ends whoever runs calls. The thread that may have to be waited for."""
+        with self._lock:
+            running, self._running = self._running, None
+            thread, self._thread = self._thread, None
+            if running is not None:
+                running.set()
+            _stop(handle.pointer)
+        return thread
+
+    def _run_one(self, handle: _DispatcherHandle, call: _TakenCall, time_ns: int) -> int:
+        """Waits for a call and runs it. Whatever happens here, its caller gets a reply."""
+        call.function = 0
+        try:
+            status: int = _next_call(handle.pointer, time_ns, ctypes.byref(call))
+            if status == _OK:
+                self._answer(handle, call)
+            return status
+        except BaseException as error:
+            if call.function and handle.pid == os.getpid():
+                # Nobody's, if the call was replied to already.
+                text = _type_name(error).encode()
+                _quick_reply(handle.pointer, _REPLY_RAISED, text, len(text), _UNSPECIFIED)
+            raise
+
+    def _answer(self, handle: _DispatcherHandle, call: _TakenCall) -> None:
+        """Runs a call and replies to it. What the function raises is for its caller, but for
+        what is meant to end this process: that is raised here, too."""
+        function: Optional[_Function] = None
+        failure: Optional[BaseException] = None
+        data: Any = None
+        try:
+            try:
+                function = self._function_of(call)
+                outcome, data, size, encoding = function.run(call)
+            except BaseException as error:
+                failure = error
+                outcome = _REPLY_RAISED
+                limit = function.max_sz_ret if function and call.wants_response else 0
+                data, encoding = _error_bytes(error, limit)
+                size = len(data)
+            if handle.pid != os.getpid():
+                return  # a child that the function forked
+            reply = _quick_reply if size <= _QUICK_SIZE else _reply
+            argument = data[0] if isinstance(data, tuple) else data
+            status = reply(handle.pointer, outcome, argument, size, encoding)
+            call.function = 0
+            self._log_outcome(function, failure, status)
+            if failure is not None and not isinstance(failure, Exception):
+                raise failure
+        finally:
+            # Its traceback leads here, and that would keep it, and all of this, alive.
+            failure = None
+
+    def _function_of(self, call: _TakenCall) -> _Function:
+        function = self._functions.get(call.function)
+        if function is None:
+            with self._lock:  # it is just being added
+                function = self._functions.get(call.function)
+        if function is None:
+            raise NotFound("the function was removed from its dispatcher")
+        return function
+
+    @staticmethod
+    def _log_outcome(
+        function: Optional[_Function], failure: Optional[BaseException], status: int
+    ) -> None:
+        name = function.name if function else "?"
+        text = _text(_last_error()) if status else ""
+        try:
+            if failure is not None:
+                trace = _own_frames_skipped(failure)
+                _log.error("function %r raised", name, exc_info=(type(failure), failure, trace))
+            elif status == _RESPONSE_TOO_LARGE:
+                _log.error("a response is lost: %s", text)
+            elif status:
+                _log.warning("a reply is lost: %s", text)
+        except Exception:
+            pass  # a logger that raises must not end the dispatcher
+
+    def _has_lost(self, call: _TakenCall, status: int) -> bool:
+        """Whether that status means that only one function is gone; it is forgotten then."""
+        if status not in _FUNCTION_GONE:
+            return False
+        _log.warning("a function is offered no longer: %s", _text(_last_error()))
+        with self._lock:
+            self._functions.pop(call.function, None)
+        return True
+
+    # --------------------------------------------------------------- the end
+
+    def close(self) -> None:
+        """Stops, and lets go of all functions. Every use raises `Closed` from then on.
+        Closing twice is fine, and so is closing the copy in a forked child.
+
+        >>> with HostFunctionDispatcher() as dispatcher:
+        ...     dispatcher.add("divide", lambda a, b: a / b)
+        ...     dispatcher.run(timeout=60)
+        """
+        self.stop()
+        self._handle = None
+        self._functions = {}
+
+    def __del__(self, stop: Any = _stop, getpid: Any = os.getpid) -> None:
+        # Without a lock, which this very thread may hold, and without waiting.
+        try:
+            handle, running = self._handle, self._running
+        except AttributeError:  # it was never made
+            return
+        if handle is not None and handle.pid == getpid():
+            if running is not None:
+                running.set()
+            stop(handle.pointer)
+
+    def __enter__(self) -> "HostFunctionDispatcher":
+        self._own_handle()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a dispatcher cannot be pickled: make one in the process that serves")
+
+    def _own_handle(self) -> _DispatcherHandle:
+        handle = self._handle
+        if handle is None:
+            raise Closed("this dispatcher was closed")
+        if handle.pid != os.getpid():
+            text = "this dispatcher belongs to process {}, and this is a child of it; make one here"
+            raise Forked(text.format(handle.pid))
+        return handle
+
+
+def _serve(
+    handle: _DispatcherHandle,
+    reference: "weakref.ref[HostFunctionDispatcher]",
+    stopping: threading.Event,
+) -> None:
+    """What a dispatcher's thread does. While it waits for a call it must not keep the
+    dispatcher alive, nor its functions, which may well own the dispatcher."""
+    call = _TakenCall()
+    while not stopping.is_set():
+        call.function = 0
+        status = _next_call(handle.pointer, _SERVING_SLICE_NS, ctypes.byref(call))
+        if status in (_TIMED_OUT, _INTERRUPTED):
+            continue
+        if status in (_STOPPED, _FORKED):
+            break
+        if status == _BUSY:  # a thread before, that a function of its has stopped
+            time.sleep(_SLICE)
+            continue
+        dispatcher = reference()
+        if dispatcher is None:  # collected at this very moment
+            if status == _OK:
+                text = b"Stopped: the dispatcher was closed; the call was not run"
+                _quick_reply(handle.pointer, _REPLY_RAISED, text, len(text), _UNSPECIFIED)
+            break
+        try:
+            if status == _OK:
+                dispatcher._answer(handle, call)
+            elif not dispatcher._has_lost(call, status):
+                _log.error("the dispatcher ends: %s", _text(_last_error()))
+                dispatcher._end(handle)
+                break
+        except BaseException:
+            # Its caller was told, it was logged, and this thread is not the program.
+            if call.function and handle.pid == os.getpid():
+                _quick_reply(handle.pointer, _REPLY_RAISED, b"", 0, _UNSPECIFIED)
+        finally:
+            del dispatcher
+
+
+_dispatchers: "weakref.WeakSet[HostFunctionDispatcher]" = weakref.WeakSet()
+
+
+def _stop_all() -> None:
+    """At the end of the interpreter its threads freeze, and a frozen dispatcher would seem
+    to serve. A function that is just running has a moment to end."""
+    threads = []
+    for dispatcher in list(_dispatchers):
+        handle = dispatcher._handle
+        if handle is not None and handle.pid == os.getpid():
+            threads.append(dispatcher._end(handle))
+    deadline = time.monotonic() + _EXIT_PATIENCE
+    for thread in threads:
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(max(deadline - time.monotonic(), 0.0))
+
+
+def _after_fork() -> None:
+    for caller in list(_callers):
+        caller._forget_other_threads()
+
+
+atexit.register(_stop_all)
+os.register_at_fork(after_in_child=_after_fork)

@@ -4,9 +4,11 @@ A test file takes `setUpModule` and `tearDownModule` from here.
 """
 
 import glob
+import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 import unittest
 import warnings
@@ -24,6 +26,9 @@ if not os.path.exists(LIBRARY):  # a bare name that the system's loader knew
     with open("/proc/self/maps") as _maps:
         LIBRARY = next(line for line in _maps if robot_ipc._library._name in line).split()[-1]
 
+# What handlers raise is logged: not to the terminal.
+logging.getLogger("robot_ipc").addHandler(logging.NullHandler())
+
 # A bound on hangs, not a measure.
 PATIENCE = 30.0
 
@@ -40,7 +45,7 @@ def setUpModule():
 
 
 def tearDownModule():
-    for path in glob.glob(file_of("*")):
+    for path in glob.glob(file_of("*")) + glob.glob(file_of("*", "function")):
         os.unlink(path)
     for name, value in _old_environment.items():
         os.environ.pop(name, None)
@@ -48,9 +53,9 @@ def tearDownModule():
             os.environ[name] = value
 
 
-def file_of(name):
-    """The file of the variable `name`, as `ls /dev/shm` shows it."""
-    return "/dev/shm/robot-ipc.{}.variable.{}".format(os.environ["ROBOT_IPC_NAMESPACE"], name)
+def file_of(name, kind="variable"):
+    """The file of the variable `name`, or function, as `ls /dev/shm` shows it."""
+    return "/dev/shm/robot-ipc.{}.{}.{}".format(os.environ["ROBOT_IPC_NAMESPACE"], kind, name)
 
 
 def new_name(start="variable"):
@@ -98,6 +103,23 @@ def eventually(condition, what):
         time.sleep(0.002)
 
 
+SERVER = """import logging, os, sys, threading, time, robot_ipc
+logging.disable()
+name = sys.argv[1]
+dispatcher = robot_ipc.HostFunctionDispatcher()
+{}
+dispatcher.start()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def cpu_time():
+    """How much of a processor this process has used, in seconds."""
+    times = os.times()
+    return times.user + times.system
+
+
 class TestCase(unittest.TestCase):
     """A test case whose processes and handles end with it."""
 
@@ -106,6 +128,49 @@ class TestCase(unittest.TestCase):
         handle = robot_ipc.HostVariable(name or new_name(), *arguments, **options)
         self.addCleanup(handle.close)
         return handle
+
+    def caller(self, name=None, *arguments, **options):
+        """A caller of a function, of a new one unless named."""
+        caller = robot_ipc.HostFunctionCaller(name or new_name("function"), *arguments, **options)
+        self.addCleanup(caller.close)
+        return caller
+
+    def dispatcher(self, *arguments, **options):
+        dispatcher = robot_ipc.HostFunctionDispatcher(*arguments, **options)
+        self.addCleanup(dispatcher.close)
+        return dispatcher
+
+    def serve(self, foo, *arguments, **options):
+        """Serves `foo` under a new name, in a thread, and returns a caller of it."""
+        dispatcher = self.dispatcher()
+        name = new_name("function")
+        dispatcher.add(name, foo, *arguments, **options)
+        dispatcher.start()
+        options.pop("max_age", None)
+        return self.caller(name, *arguments, **options)
+
+    def server(self, body, *arguments):
+        """A process that serves what `body` adds to `dispatcher`, until its stdin is closed."""
+        code = SERVER.replace("{}", body)
+        process = self.start(code, *arguments, stdin=subprocess.PIPE)
+        self.assertEqual(process.stdout.readline(), "ready\n")
+        return process
+
+    def in_thread(self, call):
+        """Runs `call` in a thread. A list: what it came to, as a pair of an exception or None
+        and the value, once there is one."""
+        outcomes = []
+
+        def run():
+            try:
+                outcomes.append((None, call()))
+            except BaseException as error:
+                outcomes.append((error, None))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        self.addCleanup(thread.join)
+        return outcomes
 
     def start(self, code, *arguments, **options):
         process = start(code, *arguments, **options)

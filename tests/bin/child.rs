@@ -2,6 +2,8 @@
 
 #[path = "child/acting.rs"]
 mod acting;
+#[path = "child/calling.rs"]
+mod calling;
 #[path = "child/forking.rs"]
 mod forking;
 #[path = "child/hostile.rs"]
@@ -50,6 +52,15 @@ fn main() {
         "fork-and-idle" => forking::idle(rest),
         "make-no-calls" => quiet::make_no_calls(rest),
         "interrupt-in-write" => quiet::interrupt_in_write(),
+        "serve-forever" => calling::serve_forever(rest),
+        "call-many" => calling::call_many(rest),
+        "call-forever" => calling::call_forever(rest),
+        "call-the-mortal" => calling::call_the_mortal(rest),
+        "act-in-call" => calling::act_in_call(rest),
+        "call-one-way" => calling::call_one_way(rest),
+        "hoard-one" => calling::hoard_one(rest),
+        "hoard" => calling::hoard(rest),
+        "call-after-fork" => calling::call_after_fork(rest),
         unknown => {
             eprintln!("there is no role '{unknown}'");
             std::process::exit(2);

@@ -2,6 +2,7 @@
 //! library.
 
 pub mod folder;
+pub mod function;
 pub mod process;
 pub mod segment_file;
 pub mod system;

@@ -91,6 +91,19 @@ pub fn fork(task: impl FnOnce() -> i32) -> i32 {
     }
 }
 
+/// Waits until a forked child ends; its status, or -1 if it was killed.
+///
+/// # Panics
+/// There is no such child.
+#[must_use]
+pub fn wait_for(child: i32) -> i32 {
+    use rustix::process::{Pid, WaitOptions, waitpid};
+    let (_, status) = waitpid(Pid::from_raw(child), WaitOptions::empty())
+        .expect("a child to wait for")
+        .expect("waited without NOHANG");
+    status.exit_status().unwrap_or(-1)
+}
+
 /// A child that lives until the standard input ends, and does nothing.
 pub fn fork_idle_child() -> i32 {
     fork(|| {

@@ -565,7 +565,7 @@ impl HostFunctionCaller {
         } else if core.is_retired() {
             return self.end_as(pending, Reason::RetiredCall);
         }
-        self.look_around(&mut self.outstanding(), pending.id)?;
+        self.look_around(&mut self.outstanding(), pending.id, start)?;
         Ok(match timeout {
             Some(timeout) if start.elapsed() >= timeout => Waited::TimeIsUp,
             _ => Waited::GoOn,
@@ -678,16 +678,16 @@ impl HostFunctionCaller {
         }
     }
 
-    /// Looks who lives, if nobody has for a while: whoever runs the call, or serves the
-    /// function at all.
-    fn look_around(&self, outstanding: &mut Outstanding, id: u64) -> Result<()> {
+    /// Looks who lives, if nobody has since `start`, or for a while: whoever runs the
+    /// call, or serves the function at all.
+    fn look_around(&self, outstanding: &mut Outstanding, id: u64, start: Instant) -> Result<()> {
         let now = Instant::now();
         let Some(index) = outstanding.position(Which::Number(id)) else {
             return Ok(());
         };
         let entry = &mut outstanding.entries[index];
         // Who polls only asks after a slice; who slept for less than that will again.
-        let last = *entry.looked_at.get_or_insert(now);
+        let last = *entry.looked_at.get_or_insert(start);
         if now - last < futex::SLICE.mul_f32(0.7) {
             return Ok(());
         }
@@ -766,7 +766,7 @@ impl HostFunctionCaller {
         };
         if is_under_way() {
             // Who only ever polls has to learn of a death, too.
-            self.look_around(&mut outstanding, id)?;
+            self.look_around(&mut outstanding, id, Instant::now())?;
             if self.core().is_retired() || self.is_abandoned(&outstanding.entries[index]) {
                 // To be told to whoever asks for the response.
                 return Ok(Progress::Ended);

@@ -17,6 +17,7 @@ use core::any::Any;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use robot_ipc_core::codec::Encoding;
+use robot_ipc_core::recovery::Recoverable;
 use robot_ipc_core::tunnel::{BellWord, Outcome, Part, Taken, TunnelMemory};
 use rustix::io::Errno;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,7 +29,8 @@ use std::time::{Duration, Instant};
 pub const MAX_FUNCTIONS: u32 = 512;
 /// How many functions a dispatcher can have unless told otherwise.
 pub const DEFAULT_MAX_FUNCTIONS: u32 = 16;
-/// How often a dispatcher looks whether the names still lead to its functions.
+/// How often a dispatcher looks whether the names still lead to its functions, and
+/// whether those who hold cells live.
 const NAME_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Which of a dispatcher's functions.
@@ -433,9 +435,14 @@ impl Inner {
         }
         if is_due(&mut rounds.checked_names, NAME_INTERVAL) {
             for noted in &rounds.functions {
-                if let Err(error) = noted.function.segment.check_name() {
-                    return Err(self.lose(&noted.function, error));
+                let function = &noted.function;
+                if let Err(error) = function.segment.check_name() {
+                    return Err(self.lose(function, error));
                 }
+                // Nobody may need the cells of the dead, and nobody else may look.
+                let me = function.segment.registration("serve it")?.participant;
+                let tunnel = function.tunnel();
+                tunnel.reap_all(&function.segment.system(), me);
             }
         }
         Ok(())

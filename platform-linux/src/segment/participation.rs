@@ -8,6 +8,7 @@ use crate::lock::{self, Anchor, Byte, Held};
 use crate::shm::{self, FileIdentity};
 use crate::steps::reached;
 use crate::{clock, futex};
+use core::marker::PhantomData;
 use robot_ipc_core::Environment;
 use robot_ipc_core::environment::Step;
 use robot_ipc_core::participant::{MAX_PARTICIPANTS, Participant, ParticipantTable};
@@ -66,9 +67,10 @@ impl<L: Layout> Segment<L> {
             // Whoever had this index before is dead: the lock is ours.
             let object = self.object();
             let participants = L::participants(&object);
-            let system = Registering {
+            let system = Registering::<L> {
                 file: &file,
                 participants,
+                layout: PhantomData,
             };
             object.recover(&system, participant, &None);
             reached("register: recovered");
@@ -243,12 +245,13 @@ impl Drop for Taken {
 
 /// The system around a registration, which is on the slow path already and has
 /// the file open.
-struct Registering<'a> {
+struct Registering<'a, L> {
     file: &'a OwnedFd,
     participants: &'a ParticipantTable,
+    layout: PhantomData<L>,
 }
 
-impl<'a> Environment for Registering<'a> {
+impl<'a, L: Layout> Environment for Registering<'a, L> {
     /// `None` for the index that is being registered: its lock is kept.
     type Recovery = Option<Held<'a>>;
 
@@ -258,6 +261,10 @@ impl<'a> Environment for Registering<'a> {
 
     fn wake_all(&self, word: &AtomicU32) {
         futex::wake_all(word);
+    }
+
+    fn step(&self, step: Step) {
+        L::step(step);
     }
 
     fn try_take(&self, participant: Participant) -> Option<Option<Held<'a>>> {

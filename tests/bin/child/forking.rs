@@ -4,7 +4,6 @@ use crate::{SIZE, number, open};
 use robot_ipc::codec::Raw;
 use robot_ipc::testing::taken_slots;
 use robot_ipc::{Encoding, HostVariable, Reason, VariableOptions};
-use rustix::process::{Pid, WaitOptions, waitpid};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use support::{pattern, pattern_of, system};
 
@@ -14,14 +13,7 @@ fn fork_and_wait(task: impl FnOnce()) {
         task();
         0
     });
-    let (_, status) = waitpid(Pid::from_raw(child), WaitOptions::empty())
-        .expect("a child to wait for")
-        .expect("waited without NOHANG");
-    assert_eq!(
-        status.exit_status(),
-        Some(0),
-        "of the forked child: {status:?}"
-    );
+    assert_eq!(system::wait_for(child), 0, "of the forked child");
 }
 
 fn value(variable: &HostVariable) -> u64 {
