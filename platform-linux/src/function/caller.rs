@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 
 /// How long nobody may serve a function before its callers are told.
 const NOT_SERVED_PATIENCE: Duration = Duration::from_secs(1);
+/// How long all cells that a process may have have to hold answers that it does not
+/// fetch before it is told so.
+const UNFETCHED_PATIENCE: Duration = Duration::from_millis(100);
 /// How often who waits looks whether the name still leads to its segment.
 const NAME_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -327,7 +330,7 @@ impl HostFunctionCaller {
         let mut has_looked = false;
         loop {
             let heard = core.listen_for_room();
-            match self.try_draft(me) {
+            let look_again = match self.try_draft(me) {
                 Ok(draft) => {
                     if has_looked {
                         self.room_spin.learn(start);
@@ -335,8 +338,8 @@ impl HostFunctionCaller {
                     return Ok(draft);
                 }
                 Err(NoDraft::Failed(reason)) => return Err(self.error(reason)),
-                Err(NoDraft::Full) => {}
-            }
+                Err(NoDraft::Full(time)) => time,
+            };
             if !has_looked {
                 has_looked = true;
                 // Perhaps the dead are in the way.
@@ -365,7 +368,8 @@ impl HostFunctionCaller {
             if core.is_retired() {
                 return Err(self.error(Reason::Retired));
             }
-            let wakened = futex::wait(core.memory().room(), armed, timeout - waited);
+            let time = look_again.min(timeout - waited);
+            let wakened = futex::wait(core.memory().room(), armed, time);
             match wakened.map_err(|errno| self.error(Reason::system("wait")(errno)))? {
                 futex::Wakened::BySignal => return Err(self.error(Reason::Interrupted)),
                 futex::Wakened::LookAgain => {}
@@ -381,12 +385,12 @@ impl HostFunctionCaller {
     fn try_draft(&self, me: &Registration<TunnelGeometry>) -> Result<Draft, NoDraft> {
         let core = self.core();
         let quota = self.cells().saturating_sub(2).max(1);
-        let mut taken = me
+        let mut own = me
             .local
-            .cells_taken
+            .quota
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if *taken >= quota {
+        if own.taken >= quota {
             // Those it counted may have been given back since.
             let mine = core
                 .cells()
@@ -396,20 +400,29 @@ impl HostFunctionCaller {
                 count += 1;
                 unfetched += u32::from(matches!(cell.state, State::Done | State::Died));
             }
-            *taken = count;
+            own.taken = count;
             if count >= quota && unfetched == count {
-                return Err(NoDraft::Failed(Reason::Unfetched { count }));
+                // Another thread may be about to fetch its answer.
+                let fetches = me.local.fetches.load(Relaxed);
+                let stuck = own.stuck_since.filter(|(_, before)| *before == fetches);
+                let (since, _) = *own
+                    .stuck_since
+                    .insert(stuck.unwrap_or((Instant::now(), fetches)));
+                return Err(match UNFETCHED_PATIENCE.checked_sub(since.elapsed()) {
+                    Some(left) => NoDraft::Full(left),
+                    None => NoDraft::Failed(Reason::Unfetched { count }),
+                });
             }
             if count >= quota {
-                return Err(NoDraft::Full);
+                return Err(NoDraft::Full(futex::SLICE));
             }
         }
         match core.draft(&self.segment.system(), me.participant) {
             Ok(draft) => {
-                *taken += 1;
+                own.taken += 1;
                 Ok(draft)
             }
-            Err(DraftError::Full) => Err(NoDraft::Full),
+            Err(DraftError::Full) => Err(NoDraft::Full(futex::SLICE)),
             Err(DraftError::Retired) => Err(NoDraft::Failed(Reason::Retired)),
         }
     }
@@ -633,6 +646,10 @@ impl HostFunctionCaller {
                 tunnel::Progress::Done(outcome, part) => self.fetch(call, outcome, part, buffer),
             };
             if !matches!(end, Err(Reason::BufferTooSmall { .. })) {
+                // Before its cell is free: who finds it taken compares this.
+                if let Ok(me) = self.segment.registration("call it") {
+                    me.local.fetches.fetch_add(1, Relaxed);
+                }
                 core.forget(&self.segment.system(), call);
                 outstanding.entries.remove(index);
             }
@@ -834,8 +851,9 @@ pub(crate) fn raised(bytes: &[u8]) -> Reason {
 
 /// Why there is no cell for a call.
 enum NoDraft {
-    /// None is free, or this process has as many as it may have: wait.
-    Full,
+    /// None is free, or this process has as many as it may have: wait, and look again
+    /// after so long.
+    Full(Duration),
     /// Waiting is no use.
     Failed(Reason),
 }

@@ -14,7 +14,7 @@ use robot_ipc_core::recovery::Recoverable;
 use robot_ipc_core::tunnel::{self, MappedTunnel, Tunnel, TunnelGeometry};
 use robot_ipc_core::variable::{self, MappedVariable, Pins, Suspects, Variable, VariableGeometry};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The geometry of one kind of object.
 pub(crate) trait Layout: Copy + Debug + Send + Sync + 'static {
@@ -89,11 +89,22 @@ impl Layout for VariableGeometry {
 /// to live.
 const FRESH: Duration = Duration::from_micros(100);
 
+/// What a process has of a function's cells.
+#[derive(Debug, Default)]
+pub(crate) struct Quota {
+    /// How many cells it has taken since it counted its own, and those it had then.
+    pub(crate) taken: u32,
+    /// Since when all that it may have hold answers that nobody fetches, and how many
+    /// had been fetched then.
+    pub(crate) stuck_since: Option<(Instant, u32)>,
+}
+
 /// What a process that calls or serves a function remembers.
 #[derive(Debug)]
 pub(crate) struct TunnelLocal {
-    /// How many cells it has taken since it counted its own, and those it had then.
-    pub(crate) cells_taken: Mutex<u32>,
+    pub(crate) quota: Mutex<Quota>,
+    /// How many answers it has fetched; wraps.
+    pub(crate) fetches: AtomicU32,
     /// When it last asked whether each participant lives, in units of 1024 ns.
     asked: Box<[AtomicU32]>,
 }
@@ -101,7 +112,8 @@ pub(crate) struct TunnelLocal {
 impl Default for TunnelLocal {
     fn default() -> Self {
         TunnelLocal {
-            cells_taken: Mutex::new(0),
+            quota: Mutex::default(),
+            fetches: AtomicU32::new(0),
             asked: (0..MAX_PARTICIPANTS).map(|_| AtomicU32::new(0)).collect(),
         }
     }
