@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Scratch, library, skipped, workspace};
+use support::{Kept, Scratch, library, skipped, workspace};
 
 /// A program that is removed when the test ends.
 struct Program {
@@ -86,8 +86,9 @@ fn run(program: &Program, arguments: &[&str]) -> String {
 /// Against a C interface that differs from the Rust one, or crashes its caller.
 #[test]
 fn every_function_from_c() {
-    for static_library in [false, true] {
-        if let Some(program) = compile(&workspace().join("tests/c/native.c"), static_library) {
+    let sources = ["tests/c/native.c", "tests/c/functions.c"];
+    for (source, static_library) in sources.into_iter().flat_map(|it| [(it, false), (it, true)]) {
+        if let Some(program) = compile(&workspace().join(source), static_library) {
             let text = run(&program, &[]);
             let build = robot_ipc::build_id::BUILD_ID;
             assert!(
@@ -122,6 +123,32 @@ fn the_example_runs() {
             "version 1: 1.5 -2 0.25\nwait: RIPC_TIMED_OUT\n"
         );
     }
+}
+
+/// Against an example of a function that nobody can call from another process.
+#[test]
+fn the_example_of_a_function_runs() {
+    let source = workspace().join("platform-linux/examples/divide.c");
+    let Some(program) = compile(&source, false) else {
+        return;
+    };
+    let scratch = Scratch::new();
+    let start = |arguments: &[&str]| {
+        let mut command = Command::new(&program.path);
+        scratch.enter(command.args(arguments));
+        command
+    };
+    let mut server = Kept::start(&mut start(&["serve"]));
+    let call = |divisor: &str| start(&["call", "1", divisor]).output().expect("it starts");
+    assert_eq!(call("4").stdout, b"0.25\n");
+    let failed = call("0");
+    let errors = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(
+        !failed.status.success() && errors.contains("division by zero"),
+        "{errors}"
+    );
+    server.signal(rustix::process::Signal::INT);
+    assert!(server.succeeds(), "it stops at Ctrl-C");
 }
 
 /// Against a library that programs link to by the path it was built at: the
