@@ -720,6 +720,7 @@ _RETIRED = 22
 _NAME_REMOVED = 23
 _BEING_REMOVED = 24
 _NO_AGE = 27
+_BAD_ARGUMENT = 29
 _RESPONSE_TOO_LARGE = 31
 _RAISED = 32
 _DISPATCHER_DIED = 33
@@ -2216,10 +2217,7 @@ class HostFunctionCaller(Generic[T]):
             _nanoseconds(timeout, "timeout")
         if handle.max_sz_ret == 0:
             return None
-        try:
-            outcome = self._undelivered.popleft()
-        except IndexError:
-            outcome = self._wait_for(handle, None, timeout, True)
+        outcome = self._next_undelivered() or self._wait_for(handle, None, timeout, True)
         try:
             response: Optional[T] = self._value(outcome)
             return response
@@ -2332,6 +2330,12 @@ class HostFunctionCaller(Generic[T]):
                 self._refuse()
 
     # ------------------------------------------------------------------ wait
+
+    def _next_undelivered(self) -> Optional[_Outcome]:
+        try:
+            return self._undelivered.popleft()
+        except IndexError:
+            return None
 
     def _result_of(self, call: Call[T], timeout: Optional[float], quick_first: bool) -> T:
         outcome = call._outcome
@@ -2501,8 +2505,11 @@ class HostFunctionCaller(Generic[T]):
         return True
 
     def _cancel(self, call: Call[T]) -> bool:
-        if self._look_at(call):
-            return False
+        try:
+            if self._look_at(call):
+                return False
+        except WouldDeadlock:
+            pass  # nobody waits here
         handle = self._handle or self._refuse()
         withdrawal = ctypes.c_uint32()
         cancelled = _Outcome(_CANCELLED, "function {!r}: the call was cancelled".format(self._name))
@@ -3059,15 +3066,19 @@ class HostFunctionDispatcher:
         number, info = ctypes.c_uint64(), _FunctionInfo()
         handle = self._own_handle()
         with self._lock:  # whoever takes a call of it meanwhile waits for its entry
-            _again_if_interrupted(
-                _add,
-                handle.pointer,
-                encoded_name,
-                ctypes.byref(options),
-                None,
-                None,
-                ctypes.byref(number),
-            )
+            status = _INTERRUPTED
+            while status == _INTERRUPTED:
+                status = _add(
+                    handle.pointer,
+                    encoded_name,
+                    ctypes.byref(options),
+                    None,
+                    None,
+                    ctypes.byref(number),
+                )
+            if status == _BAD_ARGUMENT:  # it is there: nothing else can be wrong here
+                raise BadOption("{}; remove it first".format(_text(_last_error())))
+            _check(status)
             self._functions[number.value] = function
         if _function_info(handle.pointer, number, ctypes.byref(info)) == _OK:
             self._lost_calls += info.lost_calls

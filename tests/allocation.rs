@@ -1,7 +1,7 @@
 //! What asks the allocator for memory, and when.
 
-use robot_ipc::Encoding;
 use robot_ipc::codec::{Postcard, Raw};
+use robot_ipc::{Encoding, FunctionOptions, HostFunctionDispatcher};
 use std::time::Duration;
 use support::system::{Counting, allocations};
 use support::{Scratch, open, pattern};
@@ -74,4 +74,53 @@ fn nothing_is_allocated_after_opening() {
     assert_eq!(allocations() - before, 0);
     drop(vec![1u8; 10]);
     assert_eq!(allocations() - before, 1, "allocations are not counted");
+}
+
+/// Against an allocation in a control loop that calls and serves.
+#[test]
+fn nothing_is_allocated_by_a_call() {
+    let scratch = Scratch::new();
+    let dispatcher = HostFunctionDispatcher::new(2).expect("within the limits");
+    let options = FunctionOptions::new().place(scratch.place().clone());
+    dispatcher
+        .add_raw(&options, b"echo", |call| {
+            let mut copy = [0; 64];
+            copy.copy_from_slice(call.arguments());
+            call.reply(&copy, Encoding::RAW)
+        })
+        .expect("new");
+    dispatcher
+        .add_typed::<Postcard<u64>, Postcard<u64>, _, &str>(&options, "next", |n| Ok(Some(n + 1)))
+        .expect("new");
+    let echo = options.open("echo").expect("it exists");
+    let next = options.open("next").expect("it exists");
+    let mut buffer = [0; 64];
+    let at_once = Some(Duration::ZERO);
+    let serve = || assert!(dispatcher.run(Some(Duration::ZERO)).is_err(), "time is up");
+    let mut round = || {
+        for _ in 0..100 {
+            let call = echo.call(&[7; 64]).expect("a cell");
+            call.wait_into(&mut buffer, at_once).expect_err("not yet");
+            serve();
+            let part = call.wait_into(&mut buffer, at_once).expect("an answer");
+            assert_eq!(part.map(|part| part.length), Some(64));
+            echo.call(&[8; 64]).expect("a cell");
+            serve();
+            echo.next_response_into(&mut buffer, at_once)
+                .expect("an answer");
+            echo.next_response_into(&mut buffer, at_once)
+                .expect_err("no call");
+            echo.call(&[9; 64]).expect("a cell").cancel();
+            next.call_encoded(&[1], Encoding::POSTCARD).expect("a cell");
+            serve();
+            next.next_response_into(&mut buffer, at_once)
+                .expect("an answer");
+            assert_eq!(buffer[0], 2);
+        }
+    };
+    // The first operation registers this process.
+    round();
+    let before = allocations();
+    round();
+    assert_eq!(allocations() - before, 0);
 }

@@ -251,11 +251,16 @@ fn forged_headers_do_no_harm() {
 #[test]
 fn random_words_in_a_live_segment_do_no_harm() {
     let seed = seed("live words");
-    let children: Vec<_> = (0..6)
+    let children: Vec<_> = (0..8)
         .map(|number| {
             let scratch = Scratch::new();
             let seed = (seed ^ number << 8).to_string();
-            let child = Partner::start(&scratch, CHILD, &["use-mutated", &seed, "4000"]);
+            let role = if number < 5 {
+                "use-mutated"
+            } else {
+                "call-mutated"
+            };
+            let child = Partner::start(&scratch, CHILD, &[role, &seed, "4000"]);
             (child, scratch)
         })
         .collect();

@@ -32,7 +32,7 @@ mod typed;
 
 #[cfg(feature = "ffi")]
 pub(crate) use caller::{Buffer, Received, raised};
-pub use caller::{HostFunctionCaller, PendingCall, Progress, Response};
+pub use caller::{HostFunctionCaller, PendingCall, Progress, Response, ResponsePart};
 pub use dispatcher::{
     DEFAULT_MAX_FUNCTIONS, DispatcherOptions, FunctionId, HostFunctionDispatcher, MAX_FUNCTIONS,
 };

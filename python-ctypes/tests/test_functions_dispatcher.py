@@ -205,10 +205,12 @@ class Functions(TestCase):
         names = [new_name("function") for _ in range(2)]
         inner = self.caller(names[1])
         seen = []
+        is_alone = True
 
         def foo():
             handle = inner(1)
-            for ask in (handle.result, inner.get_response, lambda: inner.call(2)):
+            asks = (handle.result, inner.get_response, lambda: inner.call(2))
+            for ask in asks if is_alone else asks[:1]:
                 try:
                     ask()
                 except robot_ipc.WouldDeadlock as error:
@@ -227,6 +229,7 @@ class Functions(TestCase):
         other = self.dispatcher()
         other.add(names[1], lambda value: value)
         other.start()
+        is_alone = False
         self.assertEqual(caller.call(timeout=PATIENCE), "alive")
         self.assertEqual(len(seen), 3)
 

@@ -43,6 +43,7 @@ fn main() {
         "stop-in-slow-path" => acting::stop_in_slow_path(rest),
         "fill-directory" => hostile::fill_directory(),
         "open-mutated" => hostile::open_mutated(rest),
+        "call-mutated" => hostile::call_mutated(rest),
         "use-mutated" => hostile::use_mutated(rest),
         "open-shared" => hostile::open_shared(rest),
         "participants" => participants::participants(rest),

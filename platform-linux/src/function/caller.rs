@@ -72,6 +72,15 @@ pub struct Response {
     pub encoding: Encoding,
 }
 
+/// What a function returned, its bytes apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponsePart {
+    /// How many bytes.
+    pub length: usize,
+    /// How they were made.
+    pub encoding: Encoding,
+}
+
 /// Where a call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -474,6 +483,36 @@ impl HostFunctionCaller {
     /// was removed; nothing came in time, or a signal did.
     pub fn next_response(&self, timeout: Option<Duration>) -> Result<Option<Response>> {
         self.response(Which::Oldest, timeout)
+    }
+
+    /// As [`next_response`](HostFunctionCaller::next_response), into a buffer of one's
+    /// own: nothing is allocated. A buffer that is too small loses nothing.
+    ///
+    /// # Errors
+    /// As `next_response`; [`Reason::BufferTooSmall`].
+    pub fn next_response_into(
+        &self,
+        buffer: &mut [u8],
+        timeout: Option<Duration>,
+    ) -> Result<Option<ResponsePart>> {
+        self.response_into(Which::Oldest, buffer, timeout)
+    }
+
+    fn response_into(
+        &self,
+        which: Which,
+        buffer: &mut [u8],
+        timeout: Option<Duration>,
+    ) -> Result<Option<ResponsePart>> {
+        let (_, received) = self.receive(which, &mut Buffer::Fixed(&mut *buffer), timeout);
+        match received? {
+            Received::Value(part) => Ok(Some(ResponsePart {
+                length: part.length as usize,
+                encoding: part.encoding,
+            })),
+            Received::Raised(part) => Err(self.error(raised(&buffer[..part.length as usize]))),
+            Received::Nothing => Ok(None),
+        }
     }
 
     fn response(&self, which: Which, timeout: Option<Duration>) -> Result<Option<Response>> {
@@ -917,6 +956,20 @@ impl<'a> PendingCall<'a> {
     /// already.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<Option<Response>> {
         self.caller.response(Which::Number(self.id), timeout)
+    }
+
+    /// As [`wait`](PendingCall::wait), into a buffer of one's own: nothing is allocated.
+    /// A buffer that is too small loses nothing.
+    ///
+    /// # Errors
+    /// As `wait`; [`Reason::BufferTooSmall`].
+    pub fn wait_into(
+        &self,
+        buffer: &mut [u8],
+        timeout: Option<Duration>,
+    ) -> Result<Option<ResponsePart>> {
+        self.caller
+            .response_into(Which::Number(self.id), buffer, timeout)
     }
 
     /// Where it is.

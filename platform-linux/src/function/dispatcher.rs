@@ -258,16 +258,16 @@ impl Inner {
             if rounds.noted_at != Some(control) {
                 self.note_functions(&mut rounds, control)?;
             }
-            match self.look(&mut rounds)? {
+            let is_quiet = match self.look(&mut rounds)? {
                 Look::Call(call) => {
                     if has_waited {
                         self.spin.learn(start);
                     }
                     return Ok(call);
                 }
-                Look::Again => continue,
-                Look::Quiet => {}
-            }
+                Look::Again => false,
+                Look::Quiet => true,
+            };
             let left = match timeout {
                 None => Duration::MAX,
                 Some(timeout) => timeout.saturating_sub(start.elapsed()),
@@ -275,6 +275,9 @@ impl Inner {
             if left.is_zero() {
                 let waited = start.elapsed();
                 return Err(Error::without_subject(Reason::NothingToServe { waited }).into());
+            }
+            if !is_quiet {
+                continue;
             }
             has_waited = true;
             let has_rung = |noted: &Noted| {

@@ -1,7 +1,10 @@
 //! Roles that meet damaged, foreign or full folders and files.
 
 use crate::{number, open_with};
-use robot_ipc::{Encoding, HostVariable, Reason, VariableOptions};
+use robot_ipc::function::{FunctionStatus, HostFunctionCaller};
+use robot_ipc::{
+    Encoding, FunctionOptions, HostFunctionDispatcher, HostVariable, Reason, VariableOptions,
+};
 use robot_ipc_core::header::{HEADER_SIZE, Header, Kind};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -177,6 +180,117 @@ fn mutate(file: &std::fs::File, good: &[u8], random: &mut Random) {
         file.write_all_at(&word.to_ne_bytes(), offset)
             .expect("inside the file");
     }
+}
+
+/// `SEED MILLISECONDS`: calls and serves a function in every way, while its words, all
+/// but the header's, become random ones.
+pub(crate) fn call_mutated(arguments: &[&str]) {
+    let (seed, milliseconds) = (number(arguments[0]), number(arguments[1]));
+    let options = FunctionOptions::new()
+        .max_argument_size(100)
+        .max_response_size(100)
+        .cells(4)
+        .send_timeout(Duration::from_millis(2));
+    let failure = |error: robot_ipc::Error| -> ! { panic!("{error}") };
+    let caller = options
+        .open("mutated")
+        .unwrap_or_else(|error| failure(error));
+    let bytes = std::fs::read(caller.subject().path()).expect("its file");
+    let file = OpenOptions::new()
+        .write(true)
+        .open(caller.subject().path())
+        .expect("its file");
+    let time = Duration::from_millis(milliseconds);
+    let stop = AtomicU32::new(0);
+    let rounds = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut random = Random::new(seed ^ 0xABCD);
+            while stop.load(Relaxed) == 0 {
+                mutate_tunnel(&file, &bytes, &mut random);
+                std::thread::sleep(Duration::from_micros(random.below(300)));
+            }
+        });
+        scope.spawn(|| {
+            while stop.load(Relaxed) == 0 {
+                let dispatcher = HostFunctionDispatcher::new(1).expect("within the limits");
+                let echo = |arguments: &[u8]| arguments.to_vec();
+                if dispatcher.add_with(&options, "mutated", echo).is_ok() {
+                    let start = Instant::now();
+                    let _ = dispatcher.run(Some(Duration::from_millis(20)));
+                    assert!(start.elapsed() < Duration::from_secs(30), "it hangs");
+                }
+            }
+        });
+        let mut random = Random::new(seed);
+        let start = Instant::now();
+        let mut rounds = 0;
+        while start.elapsed() < time {
+            call_in_every_way(&options, &caller, &mut random);
+            rounds += 1;
+        }
+        stop.store(1, Relaxed);
+        rounds
+    });
+    println!("rounds {rounds}");
+}
+
+/// As `mutate`, for the words of a tunnel.
+fn mutate_tunnel(file: &std::fs::File, good: &[u8], random: &mut Random) {
+    if random.below(2) == 0 {
+        file.write_all_at(&good[HEADER_SIZE..], HEADER_SIZE as u64)
+            .expect("inside the file");
+    }
+    for _ in 0..random.below(6) {
+        let offset = match random.below(5) {
+            0 => 2304 + 64 * random.below(4),   // bell, room, tickets
+            1 => 256 + 8 * random.below(8) + 4, // who serves
+            2 => 2560 + 320 * random.below(4),  // cells
+            3 => 2560 + 320 * random.below(4) + 4 * random.below(8), // their heads
+            _ => HEADER_SIZE as u64 + 4 * random.below((good.len() - HEADER_SIZE) as u64 / 4),
+        };
+        let word = match random.below(4) {
+            0 => 0,
+            1 => u32::MAX,
+            // A plausible one: some state, of somebody, of an early use.
+            2 => {
+                (random.below(6) | random.below(4) << 3 | random.below(4) << 5) as u32
+                    | (random.below(4) as u32) << 13
+            }
+            _ => random.next() as u32,
+        };
+        file.write_all_at(&word.to_ne_bytes(), offset)
+            .expect("inside the file");
+    }
+}
+
+/// Every operation of a caller once; each may fail, in time.
+fn call_in_every_way(options: &FunctionOptions, caller: &HostFunctionCaller, random: &mut Random) {
+    let start = Instant::now();
+    let size = random.below(101) as usize;
+    let short = Some(Duration::from_millis(2));
+    let _ = caller.call_within(&vec![7; size], Duration::from_millis(2));
+    if let Ok(call) = caller.call(&[1; 10]) {
+        let _ = call.progress();
+        let _ = call.wait(short);
+        if random.below(2) == 0 {
+            call.cancel();
+        }
+    }
+    let _ = caller.next_response(short);
+    if let Ok(other) = options.open("mutated") {
+        let _ = other.call(&[2; 10]);
+        let _ = other.next_response(Some(Duration::ZERO));
+    }
+    if random.below(20) == 0 {
+        caller.withdraw_all();
+    }
+    let place = robot_ipc::Place::from_environment().expect("a place");
+    let _ = FunctionStatus::of(&place, "mutated");
+    assert!(
+        start.elapsed() < Duration::from_secs(30),
+        "it took {:?}",
+        start.elapsed()
+    );
 }
 
 /// Every operation once; each may fail, in time.
