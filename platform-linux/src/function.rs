@@ -11,35 +11,41 @@
 //! | file | what stands there |
 //! |---|---|
 //! | `options` | how a function is opened, by both sides |
-//! | `caller` | calls, and waiting for their responses |
+//! | `caller` | the API of callers |
+//! | `sending`, `receiving` | putting a call into a cell; waiting for its end |
 //! | `outstanding` | which calls of a handle have not been told to have ended |
-//! | `dispatcher` | which functions there are, and the thread that runs them |
+//! | `dispatcher` | the API of dispatchers |
+//! | `at_work` | the thread that takes calls and runs functions |
 //! | `incoming` | one call that is being served |
 //! | `doorbells` | sleeping until any of many functions is called |
 //! | `serving` | who serves a function, and who must not wait for it |
 //! | `status` | a look from outside |
 //! | `typed` | values instead of bytes |
 
+mod at_work;
 mod caller;
 mod dispatcher;
 mod doorbells;
 mod incoming;
 mod options;
 mod outstanding;
+mod receiving;
+mod sending;
 mod serving;
 mod status;
 mod typed;
 
-#[cfg(feature = "ffi")]
-pub(crate) use caller::{Buffer, Received, raised};
+pub use at_work::FunctionId;
 pub use caller::{HostFunctionCaller, PendingCall, Progress, Response, ResponsePart};
 pub use dispatcher::{
-    DEFAULT_MAX_FUNCTIONS, DispatcherOptions, FunctionId, HostFunctionDispatcher, MAX_FUNCTIONS,
+    DEFAULT_MAX_FUNCTIONS, DispatcherOptions, HostFunctionDispatcher, MAX_FUNCTIONS,
 };
 pub use incoming::{IncomingCall, IntoReply, Reply};
 pub use options::{DEFAULT_SEND_TIMEOUT, FunctionOptions};
 #[cfg(feature = "ffi")]
 pub(crate) use outstanding::Which;
+#[cfg(feature = "ffi")]
+pub(crate) use receiving::{Buffer, Received, raised};
 pub use robot_ipc_core::tunnel::{DEFAULT_CELLS, Withdrawal};
 pub use status::{FunctionStatus, remove_function, remove_function_if_unused};
 pub use typed::{TypedCaller, TypedPendingCall};

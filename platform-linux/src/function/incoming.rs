@@ -1,6 +1,6 @@
 //! One call that is being served.
 
-use super::dispatcher::{Function, Inner};
+use super::at_work::{Function, Inner};
 use super::{Mapped, serving};
 use crate::error::{Reason, Result};
 use crate::fork;

@@ -1,7 +1,7 @@
 //! Who serves a function, and who must not wait for it.
 
 use super::TunnelSegment;
-use super::dispatcher::Inner;
+use super::at_work::Inner;
 use crate::error::{Reason, Result};
 use crate::fork;
 use core::cell::RefCell;

@@ -1,6 +1,7 @@
 //! Functions of values instead of bytes.
 
-use super::dispatcher::{FunctionId, HostFunctionDispatcher};
+use super::at_work::FunctionId;
+use super::dispatcher::HostFunctionDispatcher;
 use super::{FunctionOptions, HostFunctionCaller, Mapped, PendingCall, Response};
 use crate::error::{Reason, Result};
 use core::fmt::Display;

@@ -11,6 +11,8 @@ pub(crate) enum Failure {
     Message(String),
     /// Whoever read the output has seen enough.
     OutputClosed,
+    /// A signal of that number ended it.
+    Signal(i32, String),
 }
 
 impl Failure {
@@ -24,6 +26,11 @@ impl Failure {
             Failure::Library(error) => complain(&error.to_string()),
             Failure::Message(text) => complain(text),
             Failure::OutputClosed => return ExitCode::SUCCESS,
+            Failure::Signal(signal, text) => {
+                complain(text);
+                // Ends the process, as whoever started it expects.
+                let _ = signal_hook::low_level::emulate_default_handler(*signal);
+            }
         }
         ExitCode::FAILURE
     }

@@ -55,30 +55,55 @@ impl fmt::Display for LiteralError {
     }
 }
 
-/// The pickle (protocol 4, without frames) of the value that `text` is.
+/// How a pickle begins (protocol 4, without frames).
+pub(crate) const PICKLE_HEAD: &[u8] = b"\x80\x04";
+/// How a pickle ends.
+pub(crate) const PICKLE_END: u8 = b'.';
+
+/// The pickle of the value that `text` is.
 pub(crate) fn to_pickle(text: &str) -> Result<Vec<u8>, LiteralError> {
+    let mut pickle = PICKLE_HEAD.to_vec();
+    append_value(&mut pickle, text, 0)?;
+    pickle.push(PICKLE_END);
+    Ok(pickle)
+}
+
+/// Appends the instructions that make the value that `text` is, inside of `depth`
+/// others.
+pub(crate) fn append_value(pickle: &mut Vec<u8>, text: &str, depth: u32) -> Parsed {
     let mut parser = Parser {
         text,
         at: 0,
-        pickle: b"\x80\x04".to_vec(),
+        pickle,
     };
-    parser.value(0)?;
+    parser.value(depth)?;
     parser.skip_space();
-    if let Some(character) = parser.peek() {
-        return Err(parser.error(Problem::Character(character)));
+    match parser.peek() {
+        Some(character) => Err(parser.error(Problem::Character(character))),
+        None => Ok(()),
     }
-    parser.pickle.push(b'.');
-    Ok(parser.pickle)
+}
+
+/// Appends the instructions that make a text.
+pub(crate) fn append_text(pickle: &mut Vec<u8>, text: &str) {
+    match u8::try_from(text.len()) {
+        Ok(length) => pickle.extend([0x8C, length]),
+        Err(_) => {
+            pickle.push(0x8D);
+            pickle.extend((text.len() as u64).to_le_bytes());
+        }
+    }
+    pickle.extend(text.as_bytes());
 }
 
 struct Parser<'a> {
     text: &'a str,
     /// How far it is read, in bytes.
     at: usize,
-    pickle: Vec<u8>,
+    pickle: &'a mut Vec<u8>,
 }
 
-type Parsed = Result<(), LiteralError>;
+pub(crate) type Parsed = Result<(), LiteralError>;
 
 impl Parser<'_> {
     fn rest(&self) -> &str {
@@ -186,14 +211,7 @@ impl Parser<'_> {
                 Some(plain) => string.push(plain),
             }
         }
-        match u8::try_from(string.len()) {
-            Ok(length) => self.pickle.extend([0x8C, length]),
-            Err(_) => {
-                self.pickle.push(0x8D);
-                self.pickle.extend((string.len() as u64).to_le_bytes());
-            }
-        }
-        self.pickle.extend(string.as_bytes());
+        append_text(self.pickle, &string);
         Ok(())
     }
 

@@ -1,8 +1,10 @@
-//! The command `robot-ipc`: looks at host variables, sets and removes them.
+//! The command `robot-ipc`: looks at host variables and functions, sets the ones,
+//! calls the others, and removes both.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `ls`, `get`, `set`, `watch`, `rm`, `demo` | one subcommand each |
+//! | `ls`, `get`, `set`, `watch`, `call`, `rm`, `demo` | one subcommand each |
+//! | `arguments` | a call as it is typed, to a pickle |
 //! | `value` | how a value is shown |
 //! | `literal` | values as they are typed, to pickles |
 //! | `output` | lines that end quietly at a closed pipe; JSON |
@@ -11,6 +13,8 @@
 //! What only looks opens read-only, so that it changes nothing for the
 //! processes it looks at.
 
+mod arguments;
+mod call;
 mod demo;
 mod failure;
 mod get;
@@ -33,8 +37,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-/// Host variables of this machine: look at them, set and remove them.
+/// Host variables and functions of this machine: look at them, set, call and remove them.
 #[derive(Debug, Parser)]
 #[command(name = "robot-ipc", version = BUILD_ID)]
 struct Arguments {
@@ -55,6 +60,7 @@ enum Task {
     Get(get::Get),
     Set(set::Set),
     Watch(watch::Watch),
+    Call(call::Call),
     Rm(rm::Rm),
 }
 
@@ -86,6 +92,14 @@ fn only_to_look(place: &Place) -> VariableOptions {
         .read_only(true)
 }
 
+/// A number of seconds, as an option takes it.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "it is not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = arguments.place().and_then(|place| match arguments.task {
@@ -94,6 +108,7 @@ fn main() -> ExitCode {
         Task::Get(get) => get.run(&place).map(|()| ExitCode::SUCCESS),
         Task::Set(set) => set.run(&place).map(|()| ExitCode::SUCCESS),
         Task::Watch(watch) => watch.run(&place).map(|()| ExitCode::SUCCESS),
+        Task::Call(call) => call.run(&place).map(|()| ExitCode::SUCCESS),
         Task::Rm(rm) => rm.run(&place),
     });
     done.unwrap_or_else(|failure| failure.report())

@@ -2,8 +2,9 @@
 
 use crate::failure::{Failure, complain};
 use crate::output;
+use robot_ipc::function::{remove_function, remove_function_if_unused};
 use robot_ipc::shm::Subject;
-use robot_ipc::{Place, Reason, VariableOptions, listing};
+use robot_ipc::{Error, Place, Reason, VariableOptions, listing};
 use robot_ipc_core::header::Kind;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -13,11 +14,11 @@ use std::time::Duration;
 /// How long to wait for somebody else who is removing the same.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Removes variables; every process that has one open is told so at its next use
+/// Removes variables and functions; every process that has one open is told so
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("which").required(true)))]
 pub(crate) struct Rm {
-    /// The variables
+    /// Names; a variable and a function of one name are both removed
     #[arg(group = "which")]
     names: Vec<OsString>,
     /// All objects of the namespace that no living process has open
@@ -41,7 +42,7 @@ impl Rm {
             } else {
                 remove(place, name)
             };
-            if let Err(failure) = removed {
+            for failure in removed.err().into_iter().flatten() {
                 exit = failure.report();
             }
         }
@@ -53,27 +54,64 @@ fn options(place: &Place) -> VariableOptions {
     VariableOptions::new().place(place.clone()).adopt_size()
 }
 
-fn remove(place: &Place, name: &OsStr) -> Result<(), Failure> {
-    let exists = exists(&place.subject(Kind::Variable, name.as_bytes())?);
-    match options(place).open_bytes(name.as_bytes()) {
-        Ok(variable) => Ok(variable.remove(PATIENCE)?),
+/// Removes whatever has that name. If one of two cannot be removed, the other one is.
+fn remove(place: &Place, name: &OsStr) -> Result<(), Vec<Failure>> {
+    // A name that breaks the rules does so for both.
+    place
+        .subject(Kind::Variable, name.as_bytes())
+        .map_err(|error| vec![error.into()])?;
+    let kinds = [Kind::Variable, Kind::Function].map(|kind| remove_one(place, kind, name));
+    let mut missing = Vec::new();
+    let mut failures = Vec::new();
+    for error in kinds.into_iter().filter_map(Result::err) {
+        match error.reason() {
+            Reason::NotFound => missing.push(error),
+            _ => failures.push(error.into()),
+        }
+    }
+    if let [variable, _function] = &missing[..] {
+        let text = variable.subject().map_or(String::new(), Subject::to_string);
+        failures.push(Failure::message(format!(
+            "{text}: there is none of that name, and no function either"
+        )));
+    }
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(failures)
+    }
+}
+
+fn remove_one(place: &Place, kind: Kind, name: &OsStr) -> Result<(), Error> {
+    let name = name.as_bytes();
+    let existed = exists(&place.subject(kind, name)?);
+    let removed = match kind {
+        Kind::Variable => options(place)
+            .open_bytes(name)
+            .and_then(|variable| variable.remove(PATIENCE)),
+        Kind::Function => remove_function(place, name, PATIENCE),
+    };
+    match removed {
         // It was retired already, and opening it has finished the job.
-        Err(error) if exists && matches!(error.reason(), Reason::NotFound) => Ok(()),
-        Err(error) => Err(error.into()),
+        Err(error) if existed && *error.reason() == Reason::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
 /// Removes the file of every kind of object that `name` could be.
-fn remove_files(place: &Place, name: &OsStr) -> Result<(), Failure> {
-    let variable = place.subject(Kind::Variable, name.as_bytes())?;
-    let function = place.subject(Kind::Function, name.as_bytes())?;
-    if exists(&function) {
-        listing::remove_file(&function)?;
-        if !exists(&variable) {
-            return Ok(());
+fn remove_files(place: &Place, name: &OsStr) -> Result<(), Vec<Failure>> {
+    let remove = || {
+        let variable = place.subject(Kind::Variable, name.as_bytes())?;
+        let function = place.subject(Kind::Function, name.as_bytes())?;
+        if exists(&function) {
+            listing::remove_file(&function)?;
+            if !exists(&variable) {
+                return Ok(());
+            }
         }
-    }
-    Ok(listing::remove_file(&variable)?)
+        listing::remove_file(&variable)
+    };
+    remove().map_err(|error: Error| vec![error.into()])
 }
 
 fn exists(subject: &Subject) -> bool {
@@ -86,16 +124,10 @@ fn remove_stale(place: &Place) -> Result<ExitCode, Failure> {
         let subject = &entry.subject;
         let removed = match entry.error {
             Some(error) => Err(error),
-            None if subject.kind() == Kind::Variable => {
-                options(place).remove_if_unused(subject.name())
-            }
-            None => {
-                complain(&format!(
-                    "{subject}: this version does not know whether anybody uses it"
-                ));
-                exit = ExitCode::FAILURE;
-                continue;
-            }
+            None => match subject.kind() {
+                Kind::Variable => options(place).remove_if_unused(subject.name()),
+                Kind::Function => remove_function_if_unused(place, subject.name().as_bytes()),
+            },
         };
         match removed {
             Ok(true) => output::line(&format!("removed {subject}"))?,

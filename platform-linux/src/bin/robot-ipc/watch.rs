@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::value::{self, Shown};
-use crate::{only_to_look, output};
+use crate::{only_to_look, output, seconds};
 use robot_ipc::{Place, Reason};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -22,13 +22,6 @@ pub(crate) struct Watch {
     /// Prints each change as a JSON object in a line of its own
     #[arg(long)]
     json: bool,
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text
-        .parse()
-        .map_err(|_| "it is not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 impl Watch {

@@ -1,0 +1,498 @@
+//! A dispatcher's thread at work, whichever it is.
+//!
+//! It looks at the bells of all its functions, takes the oldest call of the first one
+//! that has any (beginning behind the one it served last), and sleeps on all bells at
+//! once when there is none. Every slice it looks at all functions, whether their bells
+//! have rung or not: whoever should have rung may have died before it did.
+
+// Flags of this process: nobody else sees them.
+#![allow(clippy::disallowed_types)]
+
+use super::doorbells::{Control, Listener, MAX_BELLS, has_wait_any, sleep_error};
+use super::incoming::IncomingCall;
+use super::serving::Serving;
+use super::{Mapped, TunnelSegment};
+use crate::error::{Error, Reason, Result};
+use crate::spinning::Spin;
+use crate::{clock, fork, futex};
+use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use robot_ipc_core::codec::Encoding;
+use robot_ipc_core::recovery::Recoverable;
+use robot_ipc_core::tunnel::{BellWord, Outcome, Part, Taken, TunnelMemory};
+use rustix::io::Errno;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+/// How often a dispatcher looks whether the names still lead to its functions, and
+/// whether those who hold cells live.
+const NAME_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Which of a dispatcher's functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FunctionId(pub u64);
+
+pub(super) type Callback = Box<dyn FnMut(IncomingCall) -> Result<()> + Send>;
+pub(super) type OnError = Arc<dyn Fn(&Error) + Send + Sync>;
+
+/// One function of a dispatcher.
+pub(super) struct Function {
+    pub(super) id: FunctionId,
+    pub(super) segment: Arc<TunnelSegment>,
+    pub(super) lost_calls: u32,
+    pub(super) max_age: Option<Duration>,
+    /// Where the arguments of the call that is being served lie.
+    pub(super) arguments: Mutex<Box<[u8]>>,
+    pub(super) callback: Mutex<Option<Callback>>,
+    pub(super) serving: Mutex<Option<Serving>>,
+    pub(super) listener: Mutex<Option<Listener>>,
+    pub(super) is_removed: AtomicBool,
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Function")
+            .field("id", &self.id)
+            .field("segment", &self.segment)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Function {
+    pub(super) fn tunnel(&self) -> Mapped<'_> {
+        self.segment.object()
+    }
+
+    /// Not served any more, and never again.
+    pub(super) fn remove(&self) {
+        self.is_removed.store(true, Relaxed);
+        lock(&self.serving).take();
+        lock(&self.listener).take();
+    }
+
+    /// Whether a call is older than this function's calls may be.
+    fn refuses(&self, taken: &Taken) -> Option<Duration> {
+        let max_age = self.max_age?;
+        let made = taken.time_ns();
+        // A time that means nothing here tells nothing.
+        let is_known = made != 0 && self.segment.has_same_clock();
+        let age = Duration::from_nanos(clock::now_ns().saturating_sub(made));
+        (is_known && age > max_age).then_some(max_age)
+    }
+}
+
+/// What a dispatcher and its thread share.
+pub(super) struct Inner {
+    pub(super) max_functions: usize,
+    pub(super) one_word_sleep: AtomicBool,
+    pub(super) spin: Spin,
+    pub(super) on_error: Option<OnError>,
+    pub(super) control: Arc<Control>,
+    pub(super) functions: Mutex<Vec<Arc<Function>>>,
+    pub(super) next_id: Mutex<u64>,
+    /// Held by the thread that is looking for a call.
+    pub(super) rounds: Mutex<Rounds>,
+    /// A call was taken and has no reply yet.
+    pub(super) is_replying: AtomicBool,
+    pub(super) is_serving: AtomicBool,
+    pub(super) is_stopped: AtomicBool,
+    pub(super) generation: u32,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatcher")
+            .field("max_functions", &self.max_functions)
+            .field("is_serving", &self.is_serving)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the thread at work remembers from one look to the next.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    /// The control word when the functions were noted.
+    noted_at: Option<u32>,
+    functions: Vec<Noted>,
+    /// With which function to begin.
+    turn: usize,
+    /// When it looked at all functions, whether their bells had rung or not.
+    looked_around: Option<Instant>,
+    checked_names: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Noted {
+    function: Arc<Function>,
+    /// The bell when a look found no call.
+    quiet_since: Option<BellWord>,
+    /// What it slept on.
+    armed: u32,
+}
+
+/// Why there is no next call.
+pub(crate) struct NoNextCall {
+    pub(crate) error: Error,
+    /// The function that cannot be served any more, if that is why.
+    pub(crate) lost: Option<FunctionId>,
+}
+
+impl From<Error> for NoNextCall {
+    fn from(error: Error) -> Self {
+        NoNextCall { error, lost: None }
+    }
+}
+
+/// What a look at all functions has come to.
+enum Look {
+    Call(IncomingCall),
+    Quiet,
+    /// There are calls that others may take; look again.
+    Again,
+}
+
+impl Inner {
+    /// Whether it serves the function in that segment.
+    pub(super) fn serves(&self, segment: &TunnelSegment) -> bool {
+        let is_it = |function: &Arc<Function>| function.segment.is_same_as(segment);
+        lock(&self.functions).iter().any(is_it)
+    }
+
+    pub(super) fn has_replied(&self) {
+        self.is_replying.store(false, Relaxed);
+    }
+
+    pub(super) fn check_generation(&self) -> Result<()> {
+        if self.generation == fork::generation() {
+            return Ok(());
+        }
+        let what = "the dispatcher";
+        Err(Error::without_subject(Reason::Forked { what }))
+    }
+
+    /// From now on functions count as served.
+    pub(super) fn resume(&self) -> Result<()> {
+        self.is_stopped.store(false, Relaxed);
+        self.is_serving.store(true, Relaxed);
+        self.prepare()?;
+        self.control.ring();
+        Ok(())
+    }
+
+    /// Makes every function known as served, and heard of.
+    pub(super) fn prepare(&self) -> Result<()> {
+        let functions = lock(&self.functions);
+        let by_listeners = self.sleeps_on_one_word() || functions.len() > MAX_BELLS;
+        for function in functions.iter() {
+            let mut serving = lock(&function.serving);
+            if serving.is_none() && self.is_serving.load(Relaxed) {
+                *serving = Some(Serving::new(&function.segment)?);
+            }
+            let mut listener = lock(&function.listener);
+            if listener.is_none() && by_listeners {
+                *listener = Some(Listener::start(&function.segment, &self.control)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn sleeps_on_one_word(&self) -> bool {
+        self.one_word_sleep.load(Relaxed) || !has_wait_any()
+    }
+
+    pub(super) fn stop(&self) {
+        self.is_stopped.store(true, Relaxed);
+        self.is_serving.store(false, Relaxed);
+        for function in lock(&self.functions).iter() {
+            lock(&function.serving).take();
+        }
+        self.control.ring();
+    }
+
+    pub(super) fn take_out(&self, id: FunctionId) -> Option<Arc<Function>> {
+        let mut functions = lock(&self.functions);
+        let index = functions.iter().position(|function| function.id == id)?;
+        let function = functions.remove(index);
+        drop(functions);
+        function.remove();
+        self.control.ring();
+        Some(function)
+    }
+
+    // -------------------------------------------------------------- next call
+
+    pub(super) fn next_call(
+        self: &Arc<Inner>,
+        timeout: Option<Duration>,
+    ) -> Result<IncomingCall, NoNextCall> {
+        self.check_generation()?;
+        let busy = || Error::without_subject(Reason::Busy);
+        let mut rounds = match self.rounds.try_lock() {
+            Ok(rounds) => rounds,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(busy().into()),
+        };
+        if self.is_replying.load(Relaxed) {
+            return Err(busy().into());
+        }
+        let start = Instant::now();
+        let mut has_waited = false;
+        loop {
+            let control = self.control.seen();
+            if self.is_stopped.load(Relaxed) {
+                return Err(Error::without_subject(Reason::Stopped).into());
+            }
+            if !self.is_serving.load(Relaxed) {
+                self.resume()?;
+                continue;
+            }
+            if rounds.noted_at != Some(control) {
+                self.note_functions(&mut rounds, control)?;
+            }
+            let is_quiet = match self.look(&mut rounds)? {
+                Look::Call(call) => {
+                    if has_waited {
+                        self.spin.learn(start);
+                    }
+                    return Ok(call);
+                }
+                Look::Again => false,
+                Look::Quiet => true,
+            };
+            let left = match timeout {
+                None => Duration::MAX,
+                Some(timeout) => timeout.saturating_sub(start.elapsed()),
+            };
+            if left.is_zero() {
+                let waited = start.elapsed();
+                return Err(Error::without_subject(Reason::NothingToServe { waited }).into());
+            }
+            if !is_quiet {
+                continue;
+            }
+            has_waited = true;
+            let has_rung = |noted: &Noted| {
+                let now = noted.function.tunnel().listen_for_calls();
+                noted
+                    .quiet_since
+                    .is_none_or(|quiet| !now.is_as_often_rung_as(quiet))
+            };
+            let changed =
+                || self.control.seen() != control || rounds.functions.iter().any(has_rung);
+            if self.spin.until(start, changed) {
+                continue;
+            }
+            match self.sleep(&mut rounds, control, left)? {
+                futex::Wakened::BySignal => {
+                    return Err(Error::without_subject(Reason::Interrupted).into());
+                }
+                futex::Wakened::LookAgain => self.look_around(&mut rounds)?,
+            }
+        }
+    }
+
+    /// Notes which functions there are.
+    fn note_functions(&self, rounds: &mut Rounds, control: u32) -> Result<()> {
+        self.prepare()?;
+        rounds.functions.clear();
+        let functions = lock(&self.functions);
+        rounds
+            .functions
+            .extend(functions.iter().map(|function| Noted {
+                function: Arc::clone(function),
+                quiet_since: None,
+                armed: 0,
+            }));
+        rounds.noted_at = Some(control);
+        Ok(())
+    }
+
+    /// Takes a call, if there is one.
+    fn look(self: &Arc<Inner>, rounds: &mut Rounds) -> Result<Look, NoNextCall> {
+        let count = rounds.functions.len();
+        let mut again = false;
+        for offset in 0..count {
+            let index = (rounds.turn + offset) % count;
+            let noted = &mut rounds.functions[index];
+            let function = &noted.function;
+            let tunnel = function.tunnel();
+            let heard = tunnel.listen_for_calls();
+            let is_quiet = |quiet: BellWord| heard.is_as_often_rung_as(quiet);
+            if function.is_removed.load(Relaxed) || noted.quiet_since.is_some_and(is_quiet) {
+                continue;
+            }
+            if heard.is_retired() {
+                return Err(self.lose(function, function.segment.error(Reason::Retired)));
+            }
+            let me = function.segment.registration("serve it")?.participant;
+            let system = function.segment.system();
+            while let Some(taken) = tunnel.take(&system, me) {
+                let Some(max_age) = function.refuses(&taken) else {
+                    self.is_replying.store(true, Relaxed);
+                    let call = IncomingCall::new(self, function, me, taken);
+                    rounds.turn = index + 1;
+                    return Ok(Look::Call(call));
+                };
+                tunnel.memory().control().dropped.fetch_add(1, Relaxed);
+                let milliseconds = u32::try_from(max_age.as_millis()).unwrap_or(u32::MAX);
+                let part = Part {
+                    length: milliseconds,
+                    encoding: Encoding::UNSPECIFIED,
+                };
+                let refusal = (!taken.is_one_way()).then_some((Outcome::TOO_OLD, part));
+                if tunnel.finish(&system, me, taken, refusal).is_err() {
+                    return Err(self.lose(function, function.segment.error(Reason::Corrupt)));
+                }
+            }
+            if tunnel.has_calls() {
+                again = true;
+            } else {
+                noted.quiet_since = Some(heard);
+            }
+        }
+        Ok(if again { Look::Again } else { Look::Quiet })
+    }
+
+    fn sleep(
+        &self,
+        rounds: &mut Rounds,
+        control: u32,
+        time: Duration,
+    ) -> Result<futex::Wakened, NoNextCall> {
+        let count = rounds.functions.len();
+        if count > MAX_BELLS || self.sleeps_on_one_word() {
+            // The listeners ring the control word.
+            return Ok(self.control.sleep(control, time).map_err(sleep_error)?);
+        }
+        for noted in &mut rounds.functions {
+            let tunnel = noted.function.tunnel();
+            let Some(armed) = noted.quiet_since.and_then(|quiet| {
+                // Somebody else who serves it may be waiting already.
+                let heard = tunnel.listen_for_calls();
+                heard
+                    .is_as_often_rung_as(quiet)
+                    .then(|| tunnel.arm_for_calls(heard))
+                    .flatten()
+            }) else {
+                return Ok(futex::Wakened::LookAgain);
+            };
+            noted.armed = armed;
+        }
+        let bells: heapless::Vec<Mapped<'_>, MAX_BELLS> = rounds
+            .functions
+            .iter()
+            .map(|noted| noted.function.tunnel())
+            .collect();
+        let armed = rounds.functions.iter().map(|noted| noted.armed);
+        let words = bells.iter().map(|tunnel| tunnel.memory().bell()).zip(armed);
+        match self.control.sleep_with(control, words, time) {
+            Ok(wakened) => Ok(wakened),
+            Err(Errno::NOSYS | Errno::PERM) => {
+                // A seccomp filter may have been installed since we asked.
+                self.one_word_sleep.store(true, Relaxed);
+                self.prepare()?;
+                Ok(futex::Wakened::LookAgain)
+            }
+            Err(Errno::FAULT) => Err(self.drop_unmapped(rounds)),
+            Err(errno) => Err(sleep_error(errno).into()),
+        }
+    }
+
+    /// One bell cannot be slept on: its file was cut short. Finds it.
+    fn drop_unmapped(&self, rounds: &Rounds) -> NoNextCall {
+        for noted in &rounds.functions {
+            let tunnel = noted.function.tunnel();
+            let bell = [(tunnel.memory().bell(), !noted.armed)];
+            if futex::wait_any(bell.into_iter(), Duration::ZERO) == Err(Errno::FAULT) {
+                let reason = Reason::system("sleep until a call arrives")(Errno::FAULT);
+                return self.lose(&noted.function, noted.function.segment.error(reason));
+            }
+        }
+        sleep_error(Errno::FAULT).into()
+    }
+
+    /// Every slice: whoever should have rung may have died before it did.
+    fn look_around(&self, rounds: &mut Rounds) -> Result<(), NoNextCall> {
+        let now = Instant::now();
+        let is_due = |last: &mut Option<Instant>, interval: Duration| {
+            let is_due = now - *last.get_or_insert(now) >= interval;
+            if is_due {
+                *last = Some(now);
+            }
+            is_due
+        };
+        if !is_due(&mut rounds.looked_around, futex::SLICE.mul_f32(0.7)) {
+            return Ok(());
+        }
+        for noted in &mut rounds.functions {
+            noted.quiet_since = None;
+        }
+        if is_due(&mut rounds.checked_names, NAME_INTERVAL) {
+            for noted in &rounds.functions {
+                let function = &noted.function;
+                if let Err(error) = function.segment.check_name() {
+                    return Err(self.lose(function, error));
+                }
+                // Nobody may need the cells of the dead, and nobody else may look.
+                let me = function.segment.registration("serve it")?.participant;
+                let tunnel = function.tunnel();
+                tunnel.reap_all(&function.segment.system(), me);
+            }
+        }
+        Ok(())
+    }
+
+    /// A function cannot be served any more; the others can.
+    fn lose(&self, function: &Function, error: Error) -> NoNextCall {
+        self.take_out(function.id);
+        NoNextCall {
+            error,
+            lost: Some(function.id),
+        }
+    }
+
+    // -------------------------------------------------------------------- run
+
+    pub(super) fn run(self: &Arc<Inner>, timeout: Option<Duration>) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
+            match self.next_call(left) {
+                Ok(call) => self.serve(call),
+                Err(NoNextCall {
+                    error,
+                    lost: Some(_),
+                }) => self.tell(&error),
+                Err(NoNextCall { error, .. }) => match error.reason() {
+                    Reason::Stopped => return Ok(()),
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+
+    pub(super) fn tell(&self, error: &Error) {
+        if let Some(on_error) = &self.on_error {
+            on_error(error);
+        }
+    }
+
+    /// Runs the function of a call. Whatever it does, the dispatcher goes on.
+    fn serve(&self, call: IncomingCall) {
+        let function = Arc::clone(call.served_by());
+        let mut callback = lock(&function.callback);
+        let done = match &mut *callback {
+            Some(callback) => catch_unwind(AssertUnwindSafe(|| callback(call))),
+            None => Ok(call
+                .reply_error("the function has no callback, and can only be served by next_call")),
+        };
+        if let Ok(Err(error)) = done {
+            self.tell(&error);
+        }
+    }
+}

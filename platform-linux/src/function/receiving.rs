@@ -1,0 +1,391 @@
+//! Waiting for the end of a call.
+
+use super::caller::{HostFunctionCaller, Progress};
+use super::outstanding::{Entry, Outstanding, Which};
+use super::serving;
+use crate::error::{Reason, Result, Stage};
+use crate::futex;
+use core::sync::atomic::Ordering::Relaxed;
+use robot_ipc_core::recovery::Recoverable;
+use robot_ipc_core::tunnel::{self, Call, CellWord, MappedTunnel, Outcome, Part, Tunnel};
+use std::time::{Duration, Instant};
+
+/// How long nobody may serve a function before its callers are told.
+const NOT_SERVED_PATIENCE: Duration = Duration::from_secs(1);
+/// How often who waits looks whether the name still leads to its segment.
+const NAME_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What came of a call, its bytes apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// The function returned something: so many bytes.
+    Value(Part),
+    /// It raised an error: so many bytes describe it.
+    Raised(Part),
+    /// It returned nothing.
+    Nothing,
+}
+
+/// Where the bytes of a response go.
+pub(crate) enum Buffer<'a> {
+    /// As many as there are.
+    Grows(&'a mut Vec<u8>),
+    /// As many as fit, or none.
+    Fixed(&'a mut [u8]),
+}
+
+impl Buffer<'_> {
+    fn place(&mut self, length: usize) -> Option<&mut [u8]> {
+        match self {
+            Buffer::Grows(bytes) => {
+                bytes.clear();
+                bytes.resize(length, 0);
+                Some(bytes)
+            }
+            Buffer::Fixed(bytes) => bytes.get_mut(..length),
+        }
+    }
+}
+
+/// What one look at the calls has shown.
+enum Look {
+    /// The call of that number (0: none) has come to this.
+    Ended(u64, Result<Received>),
+    /// It goes on.
+    GoesOn(Pending),
+}
+
+/// Why a wait was over.
+enum Waited {
+    /// The call may have moved, or a slice has passed.
+    GoOn,
+    /// There is no time left.
+    TimeIsUp,
+}
+
+/// A call that has not ended.
+#[derive(Clone, Copy)]
+struct Pending {
+    id: u64,
+    call: Call,
+    seen: CellWord,
+    is_running: bool,
+}
+
+impl HostFunctionCaller {
+    /// Waits until a call has ended; which one (0 if that makes no sense), and how.
+    pub(crate) fn receive(
+        &self,
+        which: Which,
+        buffer: &mut Buffer<'_>,
+        timeout: Option<Duration>,
+    ) -> (u64, Result<Received>) {
+        if self.is_one_way() {
+            return (0, Ok(Received::Nothing));
+        }
+        if let Which::Number(id) = which
+            && !Outstanding::is_own(id)
+        {
+            let what = "the call";
+            return (id, Err(self.error(Reason::Forked { what })));
+        }
+        let start = Instant::now();
+        let mut has_waited = false;
+        loop {
+            let look = self.look(&mut self.outstanding(), which, buffer);
+            let pending = match look {
+                Look::Ended(id, received) => {
+                    if has_waited {
+                        self.spin.learn(start);
+                    }
+                    return (id, received);
+                }
+                Look::GoesOn(pending) => pending,
+            };
+            if !has_waited {
+                has_waited = true;
+                if let Err(error) = serving::check_not_alone(&self.segment) {
+                    return (pending.id, Err(error));
+                }
+            }
+            match self.wait_a_while(&pending, start, timeout) {
+                Ok(Waited::GoOn) => {}
+                Ok(Waited::TimeIsUp) => {
+                    let last = self.look(&mut self.outstanding(), which, buffer);
+                    return match last {
+                        Look::Ended(id, received) => (id, received),
+                        Look::GoesOn(pending) => {
+                            let waited = start.elapsed();
+                            let stage = self.stage(&pending);
+                            let reason = Reason::CallTimedOut { waited, stage };
+                            (pending.id, Err(self.error(reason)))
+                        }
+                    };
+                }
+                Err(error) => return (pending.id, Err(error)),
+            }
+        }
+    }
+
+    /// Waits until a call may have moved, for a slice at most.
+    fn wait_a_while(
+        &self,
+        pending: &Pending,
+        start: Instant,
+        timeout: Option<Duration>,
+    ) -> Result<Waited> {
+        let core = self.core();
+        let word = core.word_of(pending.call);
+        let left = match timeout {
+            None => Duration::MAX,
+            Some(timeout) => timeout.saturating_sub(start.elapsed()),
+        };
+        if left > Duration::ZERO {
+            let moved = || word.load(Relaxed) != pending.seen.word();
+            if self.spin.until(start, moved) {
+                return Ok(Waited::GoOn);
+            }
+            let Some(armed) = core.arm_for_response(pending.call, pending.seen) else {
+                return Ok(Waited::GoOn);
+            };
+            if core.is_retired() {
+                return self.end_as(pending, Reason::RetiredCall);
+            }
+            let wakened = futex::wait(word, armed, left);
+            match wakened.map_err(|errno| self.error(Reason::system("wait")(errno)))? {
+                futex::Wakened::BySignal => return Err(self.error(Reason::Interrupted)),
+                futex::Wakened::LookAgain => {}
+            }
+            if word.load(Relaxed) != armed {
+                return Ok(Waited::GoOn);
+            }
+        } else if core.is_retired() {
+            return self.end_as(pending, Reason::RetiredCall);
+        }
+        self.look_around(&mut self.outstanding(), pending.id, start)?;
+        Ok(match timeout {
+            Some(timeout) if start.elapsed() >= timeout => Waited::TimeIsUp,
+            _ => Waited::GoOn,
+        })
+    }
+
+    /// Where a call is, for people.
+    fn stage(&self, pending: &Pending) -> Stage {
+        if pending.is_running {
+            let runner = Tunnel::<MappedTunnel<'_>>::runner(pending.seen);
+            return Stage::Running {
+                pid: runner.map_or(0, |runner| self.segment.pid(runner)),
+            };
+        }
+        let server = self.segment.servers().next();
+        server.map_or(Stage::NotServed, |server| Stage::Queued {
+            pid: self.segment.pid(server),
+        })
+    }
+
+    /// What has become of a call, and forgets it if it has ended.
+    fn look(&self, outstanding: &mut Outstanding, which: Which, buffer: &mut Buffer<'_>) -> Look {
+        let core = self.core();
+        loop {
+            let Some(index) = outstanding.position(which) else {
+                let told = match which {
+                    Which::Oldest if core::mem::take(&mut outstanding.something_ended) => {
+                        Ok(Received::Nothing)
+                    }
+                    Which::Oldest => Err(self.error(Reason::NoCall)),
+                    Which::Number(_) => Err(self.error(Reason::Reported)),
+                };
+                let id = match which {
+                    Which::Oldest => 0,
+                    Which::Number(id) => id,
+                };
+                return Look::Ended(id, told);
+            };
+            let entry = &outstanding.entries[index];
+            let (id, call, is_abandoned) = (entry.id, entry.call, self.is_abandoned(entry));
+            let pending = |seen, is_running| {
+                Look::GoesOn(Pending {
+                    id,
+                    call,
+                    seen,
+                    is_running,
+                })
+            };
+            let end = match core.progress(call) {
+                tunnel::Progress::Queued(_)
+                    if is_abandoned && core.unqueue(&self.segment.system(), call) =>
+                {
+                    Err(Reason::NotServed)
+                }
+                tunnel::Progress::Queued(seen) => return pending(seen, false),
+                tunnel::Progress::Running(seen) => return pending(seen, true),
+                tunnel::Progress::Ended if which == Which::Oldest => {
+                    outstanding.entries.remove(index);
+                    outstanding.something_ended = true;
+                    continue;
+                }
+                tunnel::Progress::Ended => Ok(Received::Nothing),
+                tunnel::Progress::Died => Err(Reason::DispatcherDied),
+                tunnel::Progress::Corrupt => Err(Reason::Corrupt),
+                tunnel::Progress::Done(outcome, part) => self.fetch(call, outcome, part, buffer),
+            };
+            if !matches!(end, Err(Reason::BufferTooSmall { .. })) {
+                // Before its cell is free: who finds it taken compares this.
+                if let Ok(me) = self.segment.registration("call it") {
+                    me.local.fetches.fetch_add(1, Relaxed);
+                }
+                core.forget(&self.segment.system(), call);
+                outstanding.entries.remove(index);
+            }
+            return Look::Ended(id, end.map_err(|reason| self.error(reason)));
+        }
+    }
+
+    /// Copies a response that is in.
+    fn fetch(
+        &self,
+        call: Call,
+        outcome: Outcome,
+        part: Part,
+        buffer: &mut Buffer<'_>,
+    ) -> Result<Received, Reason> {
+        match outcome {
+            Outcome::TOO_LARGE => {
+                return Err(Reason::ResponseTooLarge {
+                    size: part.length,
+                    max_response_size: self.segment.geometry().max_response_size(),
+                });
+            }
+            Outcome::TOO_OLD => {
+                return Err(Reason::CallTooOld {
+                    max_age: Duration::from_millis(part.length.into()),
+                });
+            }
+            _ => {}
+        }
+        let Some(place) = buffer.place(part.length as usize) else {
+            let size = match buffer {
+                Buffer::Grows(bytes) => bytes.len(),
+                Buffer::Fixed(bytes) => bytes.len(),
+            };
+            let needed = part.length;
+            return Err(Reason::BufferTooSmall { size, needed });
+        };
+        self.core().copy_response(call, place);
+        match outcome {
+            Outcome::RETURNED => Ok(Received::Value(part)),
+            // Whatever a newer version may report.
+            _ => Ok(Received::Raised(part)),
+        }
+    }
+
+    /// Looks who lives, if nobody has since `start`, or for a while: whoever runs the
+    /// call, or serves the function at all.
+    fn look_around(&self, outstanding: &mut Outstanding, id: u64, start: Instant) -> Result<()> {
+        let now = Instant::now();
+        let Some(index) = outstanding.position(Which::Number(id)) else {
+            return Ok(());
+        };
+        let entry = &mut outstanding.entries[index];
+        // Who polls only asks after a slice; who slept for less than that will again.
+        let last = *entry.looked_at.get_or_insert(start);
+        if now - last < futex::SLICE.mul_f32(0.7) {
+            return Ok(());
+        }
+        entry.looked_at = Some(now);
+        let core = self.core();
+        let system = self.segment.system();
+        match core.progress(entry.call) {
+            tunnel::Progress::Running(seen) => {
+                if let Some(runner) = Tunnel::<MappedTunnel<'_>>::runner(seen) {
+                    core.reap(&system, runner);
+                }
+            }
+            tunnel::Progress::Queued(_) if entry.was_served => {
+                if self.segment.servers().next().is_some() {
+                    entry.not_served_since = None;
+                } else {
+                    entry.not_served_since.get_or_insert(now);
+                }
+            }
+            tunnel::Progress::Queued(_) => {}
+            _ => return Ok(()),
+        }
+        self.check_name_now_and_then(outstanding)
+    }
+
+    /// Whether nobody has served the function for a while, though somebody did when
+    /// the call was made.
+    fn is_abandoned(&self, entry: &Entry) -> bool {
+        let is_over = |since: Instant| since.elapsed() >= NOT_SERVED_PATIENCE;
+        entry.not_served_since.is_some_and(is_over) && self.segment.servers().next().is_none()
+    }
+
+    pub(super) fn check_name_now_and_then(&self, outstanding: &mut Outstanding) -> Result<()> {
+        let now = Instant::now();
+        if now - outstanding.name_checked < NAME_INTERVAL {
+            return Ok(());
+        }
+        outstanding.name_checked = now;
+        self.segment.check_name()
+    }
+
+    /// Ends a call that nobody can answer any more, unless it has an answer already.
+    fn end_as(&self, pending: &Pending, reason: Reason) -> Result<Waited> {
+        let core = self.core();
+        let mut outstanding = self.outstanding();
+        let goes_on = matches!(
+            core.progress(pending.call),
+            tunnel::Progress::Queued(_) | tunnel::Progress::Running(_)
+        );
+        let index = outstanding.position(Which::Number(pending.id));
+        match index.filter(|_| goes_on) {
+            Some(index) => {
+                outstanding.entries.remove(index);
+                core.withdraw(&self.segment.system(), pending.call);
+                Err(self.error(reason))
+            }
+            None => Ok(Waited::GoOn),
+        }
+    }
+
+    /// Where the call of that number is; changes nothing.
+    pub(crate) fn progress(&self, id: u64) -> Result<Progress> {
+        if self.is_one_way() || !Outstanding::is_own(id) {
+            return Ok(Progress::Ended);
+        }
+        let mut outstanding = self.outstanding();
+        let Some(index) = outstanding.position(Which::Number(id)) else {
+            return Ok(Progress::Ended);
+        };
+        let call = outstanding.entries[index].call;
+        let is_under_way = || {
+            matches!(
+                self.core().progress(call),
+                tunnel::Progress::Queued(_) | tunnel::Progress::Running(_)
+            )
+        };
+        if is_under_way() {
+            // Who only ever polls has to learn of a death, too.
+            self.look_around(&mut outstanding, id, Instant::now())?;
+            if self.core().is_retired() || self.is_abandoned(&outstanding.entries[index]) {
+                // To be told to whoever asks for the response.
+                return Ok(Progress::Ended);
+            }
+        }
+        Ok(match self.core().progress(call) {
+            tunnel::Progress::Queued(_) => Progress::Queued,
+            tunnel::Progress::Running(_) => Progress::Running,
+            _ => Progress::Ended,
+        })
+    }
+}
+
+/// The error that `bytes` describe: text, up to the first NUL.
+pub(crate) fn raised(bytes: &[u8]) -> Reason {
+    let end = bytes.iter().position(|byte| *byte == 0);
+    let text = &bytes[..end.unwrap_or(bytes.len())];
+    Reason::Raised {
+        text: String::from_utf8_lossy(text).into_owned(),
+    }
+}

@@ -1,0 +1,256 @@
+//! Putting a call into a cell, and waiting for one.
+
+use super::Mapped;
+use super::caller::HostFunctionCaller;
+use crate::error::{CellHolder, CellHolders, Reason, Result};
+use crate::futex;
+use crate::segment::Registration;
+use core::sync::atomic::Ordering::Relaxed;
+use robot_ipc_core::codec::Encoding;
+use robot_ipc_core::participant::{MAX_PARTICIPANTS, Participant};
+use robot_ipc_core::recovery::Recoverable;
+use robot_ipc_core::tunnel::{
+    self, Draft, DraftError, Part, State, SubmitError, TunnelGeometry, TunnelMemory,
+};
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+/// How long all cells that a process may have have to hold answers that it does not
+/// fetch before it is told so.
+const UNFETCHED_PATIENCE: Duration = Duration::from_millis(100);
+
+impl HostFunctionCaller {
+    /// Puts arguments into a cell; the number of the call.
+    pub(crate) fn send(&self, bytes: &[u8], encoding: Encoding, timeout: Duration) -> Result<u64> {
+        let max_argument_size = self.segment.geometry().max_argument_size();
+        let Some(length) = u32::try_from(bytes.len())
+            .ok()
+            .filter(|length| *length <= max_argument_size)
+        else {
+            return Err(self.error(Reason::ArgumentsTooLarge {
+                size: bytes.len() as u64,
+                max_argument_size,
+            }));
+        };
+        self.send_filled(encoding, timeout, |core, draft| {
+            core.fill_argument(draft, 0, bytes);
+            Ok(length)
+        })
+    }
+
+    /// As [`send`](HostFunctionCaller::send); `fill` puts the arguments in and returns
+    /// how many bytes they are.
+    pub(super) fn send_filled(
+        &self,
+        encoding: Encoding,
+        timeout: Duration,
+        fill: impl FnOnce(&Mapped<'_>, &Draft) -> Result<u32>,
+    ) -> Result<u64> {
+        let me = self.segment.registration("call it")?;
+        let core = self.core();
+        let system = self.segment.system();
+        let draft = self.draft_within(me, timeout)?;
+        // Filling runs code of the value's own, which may fail or panic: the cell goes
+        // back then.
+        let draft = Discarded {
+            caller: self,
+            draft: Some(draft),
+        };
+        let length = draft.fill(|draft| fill(&core, draft))?;
+        let part = Part { length, encoding };
+        let one_way = self.is_one_way();
+        // Held while the call is made, so that the list is in the order of the calls.
+        let mut outstanding = self.outstanding();
+        let was_served = !one_way && self.segment.is_said_to_be_served();
+        match core.submit(&system, me.participant, draft.take(), part, one_way) {
+            Ok(_) if one_way => Ok(outstanding.next_number()),
+            Ok(call) => Ok(outstanding.push(call, was_served, |call| {
+                core.progress(call) == tunnel::Progress::Ended
+            })),
+            Err((error, draft)) => {
+                core.discard(&system, draft);
+                Err(self.error(match error {
+                    SubmitError::Retired => Reason::Retired,
+                    SubmitError::Corrupt => Reason::Corrupt,
+                }))
+            }
+        }
+    }
+
+    /// A cell for a call; waits for one.
+    fn draft_within(&self, me: &Registration<TunnelGeometry>, timeout: Duration) -> Result<Draft> {
+        let core = self.core();
+        let system = self.segment.system();
+        let start = Instant::now();
+        let mut has_looked = false;
+        loop {
+            let heard = core.listen_for_room();
+            let look_again = match self.try_draft(me) {
+                Ok(draft) => {
+                    if has_looked {
+                        self.room_spin.learn(start);
+                    }
+                    return Ok(draft);
+                }
+                Err(NoDraft::Failed(reason)) => return Err(self.error(reason)),
+                Err(NoDraft::Full(time)) => time,
+            };
+            if !has_looked {
+                has_looked = true;
+                // Perhaps the dead are in the way.
+                core.reap_all(&system, me.participant);
+                continue;
+            }
+            let waited = start.elapsed();
+            if waited >= timeout {
+                // Without its name nobody can ask who of them is dead.
+                self.segment.check_name()?;
+                return Err(self.error(Reason::TunnelFull {
+                    cells: self.cells(),
+                    holders: self.holders(),
+                }));
+            }
+            let changed = || {
+                let now = core.listen_for_room();
+                !now.is_as_often_rung_as(heard)
+            };
+            if self.room_spin.until(start, changed) {
+                continue;
+            }
+            let Some(armed) = core.arm_for_room(heard) else {
+                continue;
+            };
+            if core.is_retired() {
+                return Err(self.error(Reason::Retired));
+            }
+            let time = look_again.min(timeout - waited);
+            let wakened = futex::wait(core.memory().room(), armed, time);
+            match wakened.map_err(|errno| self.error(Reason::system("wait")(errno)))? {
+                futex::Wakened::BySignal => return Err(self.error(Reason::Interrupted)),
+                futex::Wakened::LookAgain => {}
+            }
+            if start.elapsed() - waited >= futex::SLICE {
+                core.reap_all(&system, me.participant);
+                self.check_name_now_and_then(&mut self.outstanding())?;
+            }
+        }
+    }
+
+    /// A cell, if one is free and this process may have another one.
+    fn try_draft(&self, me: &Registration<TunnelGeometry>) -> Result<Draft, NoDraft> {
+        let core = self.core();
+        let quota = self.cells().saturating_sub(2).max(1);
+        let mut own = me
+            .local
+            .quota
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if own.taken >= quota {
+            // Those it counted may have been given back since.
+            let mine = core
+                .cells()
+                .filter(|cell| cell.state != State::Free && cell.caller == Some(me.participant));
+            let (mut count, mut unfetched) = (0, 0);
+            for cell in mine {
+                count += 1;
+                unfetched += u32::from(matches!(cell.state, State::Done | State::Died));
+            }
+            own.taken = count;
+            if count >= quota && unfetched == count {
+                // Another thread may be about to fetch its answer.
+                let fetches = me.local.fetches.load(Relaxed);
+                let stuck = own.stuck_since.filter(|(_, before)| *before == fetches);
+                let (since, _) = *own
+                    .stuck_since
+                    .insert(stuck.unwrap_or((Instant::now(), fetches)));
+                return Err(match UNFETCHED_PATIENCE.checked_sub(since.elapsed()) {
+                    Some(left) => NoDraft::Full(left),
+                    None => NoDraft::Failed(Reason::Unfetched { count }),
+                });
+            }
+            if count >= quota {
+                return Err(NoDraft::Full(futex::SLICE));
+            }
+        }
+        match core.draft(&self.segment.system(), me.participant) {
+            Ok(draft) => {
+                own.taken += 1;
+                Ok(draft)
+            }
+            Err(DraftError::Full) => Err(NoDraft::Full(futex::SLICE)),
+            Err(DraftError::Retired) => Err(NoDraft::Failed(Reason::Retired)),
+        }
+    }
+
+    /// Whose calls fill the cells, the busiest first.
+    fn holders(&self) -> CellHolders {
+        let mut found = [(0u32, 0u32); MAX_PARTICIPANTS as usize];
+        for cell in self.core().cells() {
+            if let Some(caller) = cell.caller.filter(|_| cell.state != State::Free) {
+                let (cells, unfetched) = &mut found[caller.index() as usize];
+                *cells += 1;
+                *unfetched += u32::from(matches!(cell.state, State::Done | State::Died));
+            }
+        }
+        let mut holders = CellHolders::new();
+        while let Some((index, (cells, unfetched))) = found
+            .iter()
+            .copied()
+            .enumerate()
+            .max_by_key(|(_, (cells, _))| *cells)
+            .filter(|(_, (cells, _))| *cells > 0)
+        {
+            let pid = Participant::new(index as u32).map_or(0, |caller| self.segment.pid(caller));
+            let holder = CellHolder {
+                pid,
+                cells,
+                unfetched,
+            };
+            if holders.push(holder).is_err() {
+                break;
+            }
+            found[index].0 = 0;
+        }
+        holders
+    }
+}
+
+/// Why there is no cell for a call.
+enum NoDraft {
+    /// None is free, or this process has as many as it may have: wait, and look again
+    /// after so long.
+    Full(Duration),
+    /// Waiting is no use.
+    Failed(Reason),
+}
+
+/// A cell that goes back unless it is taken out.
+struct Discarded<'a> {
+    caller: &'a HostFunctionCaller,
+    draft: Option<Draft>,
+}
+
+impl Discarded<'_> {
+    fn fill(&self, fill: impl FnOnce(&Draft) -> Result<u32>) -> Result<u32> {
+        match &self.draft {
+            Some(draft) => fill(draft),
+            None => Ok(0),
+        }
+    }
+
+    fn take(mut self) -> Draft {
+        match self.draft.take() {
+            Some(draft) => draft,
+            None => unreachable!("it is taken once"),
+        }
+    }
+}
+
+impl Drop for Discarded<'_> {
+    fn drop(&mut self) {
+        if let Some(draft) = self.draft.take() {
+            let system = self.caller.segment.system();
+            self.caller.core().discard(&system, draft);
+        }
+    }
+}
