@@ -258,7 +258,7 @@ typedef struct ripc_function_options {
   int64_t send_timeout_ns;
   // Dispatchers: calls that are older are not run, in ns; negative for no limit.
   int64_t max_age_ns;
-  // Callers: how long a wait spins before it sleeps, in ns; negative for 50 µs.
+  // Callers: how long a wait spins before it sleeps, in ns; negative for 200 µs.
   int64_t spin_ns;
   // The group to share with, by name or number; null for what the
   // environment says, or the process's own.
@@ -306,7 +306,7 @@ typedef struct ripc_dispatcher_options {
   // Not 0: sleep as on a kernel older than 5.16, by one sleeping thread for each
   // function.
   uint32_t one_word_sleep;
-  // How long it spins for the next call before it sleeps, in ns; negative for 50 µs.
+  // How long it spins for the next call before it sleeps, in ns; negative for 200 µs.
   int64_t spin_ns;
 } ripc_dispatcher_options;
 

@@ -1,21 +1,24 @@
 //! Spinning for a short time before sleeping.
 //!
 //! Waking a sleeper on another core takes about 50 µs; who looks again and again
-//! sees a change in a tenth of a microsecond. So a wait begins by spinning, for as
-//! long as that has been worth it lately: a wait that was over soon sets the budget
-//! to its maximum, one that was not halves it. An idle waiter soon does not spin at
-//! all, and neither does one that has a single processor.
+//! sees a change in a tenth of a microsecond. So a wait begins by spinning, as long as
+//! that helps: a wait that was over before its spin was sets the budget of the next one
+//! to its maximum, one that had to sleep all the same halves it. It does not help
+//! where the other side is busy for long, where there is nothing to wait for, and where
+//! both sides have one processor: spinning keeps the other one from it. Now and then a
+//! wait tries whether that has changed. With a single processor nobody spins.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// How long a wait spins at most, unless told otherwise.
-pub(crate) const DEFAULT_SPIN: Duration = Duration::from_micros(50);
-/// A sleeper that was woken may have slept so much longer than there was a reason for.
-const WAKE_UP: Duration = Duration::from_micros(100);
-/// How often a spinning waiter looks before it looks at the clock.
+/// How long a wait spins at most, unless told otherwise: well above the time that it
+/// takes to wake somebody, so that who has woken the other side sees its answer.
+pub(crate) const DEFAULT_SPIN: Duration = Duration::from_micros(200);
+/// How often a waiter looks before it looks at the clock.
 const LOOKS: u32 = 32;
+/// One of so many waits spins in any case.
+const TRY_EVERY: u32 = 256;
 
 /// How long the waits of one kind spin.
 #[derive(Debug)]
@@ -23,6 +26,7 @@ pub(crate) struct Spin {
     max: Duration,
     /// The budget of the next wait, in nanoseconds.
     budget_ns: AtomicU32,
+    waits: AtomicU32,
 }
 
 impl Spin {
@@ -37,33 +41,64 @@ impl Spin {
         Spin {
             max,
             budget_ns: AtomicU32::new(max.as_nanos() as u32),
+            waits: AtomicU32::new(0),
         }
     }
 
-    /// Looks until `is_over` says so; `false` if the budget was spent before.
-    pub(crate) fn until(&self, start: Instant, is_over: impl Fn() -> bool) -> bool {
-        let budget = Duration::from_nanos(u64::from(self.budget_ns.load(Relaxed)));
+    /// A wait that begins now.
+    pub(crate) fn turn(&self) -> Turn<'_> {
+        let is_try = self.waits.fetch_add(1, Relaxed) % TRY_EVERY == TRY_EVERY - 1;
+        let budget = if is_try {
+            self.max
+        } else {
+            Duration::from_nanos(u64::from(self.budget_ns.load(Relaxed)))
+        };
+        Turn {
+            spin: self,
+            start: Instant::now(),
+            budget,
+            was_enough: None,
+        }
+    }
+}
+
+/// One wait, which may spin several times. What came of it is learnt when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    spin: &'a Spin,
+    start: Instant,
+    budget: Duration,
+    /// Whether the budget was enough; `None` if it did not spin.
+    was_enough: Option<bool>,
+}
+
+impl Turn<'_> {
+    /// Looks until `is_over` says so; `false` if the budget is spent before.
+    pub(crate) fn until(&mut self, is_over: impl Fn() -> bool) -> bool {
         loop {
             for _ in 0..LOOKS {
                 if is_over() {
+                    self.was_enough.get_or_insert(true);
                     return true;
                 }
                 core::hint::spin_loop();
             }
-            if start.elapsed() >= budget {
+            if self.start.elapsed() >= self.budget {
+                self.was_enough = Some(false);
                 return false;
             }
         }
     }
+}
 
-    /// A wait that began at `start` is over.
-    pub(crate) fn learn(&self, start: Instant) {
-        let budget = if start.elapsed() < self.max + WAKE_UP {
-            self.max.as_nanos() as u32
-        } else {
-            self.budget_ns.load(Relaxed) / 2
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let budget = match self.was_enough {
+            Some(true) => self.spin.max.as_nanos() as u32,
+            Some(false) => self.spin.budget_ns.load(Relaxed) / 2,
+            None => return,
         };
-        self.budget_ns.store(budget, Relaxed);
+        self.spin.budget_ns.store(budget, Relaxed);
     }
 }
 
@@ -71,19 +106,15 @@ impl Spin {
 mod tests {
     use super::*;
 
-    /// Against an idle waiter that burns its processor, and one that never spins
-    /// again.
+    /// Against an idle waiter that burns its processor, and one that never spins again.
     #[test]
     fn the_budget_follows_what_happens() {
         let spin = Spin::new(DEFAULT_SPIN);
-        let long_ago = Instant::now() - Duration::from_secs(1);
-        for _ in 0..32 {
-            spin.learn(long_ago);
+        for _ in 0..TRY_EVERY - 1 {
+            assert!(!spin.turn().until(|| false));
         }
         assert_eq!(spin.budget_ns.load(Relaxed), 0);
-        assert!(!spin.until(long_ago, || false));
-        spin.learn(Instant::now());
+        assert!(spin.turn().until(|| true), "the one that tries");
         assert_eq!(spin.budget_ns.load(Relaxed), spin.max.as_nanos() as u32);
-        assert!(spin.until(Instant::now(), || true));
     }
 }

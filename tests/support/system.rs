@@ -127,6 +127,73 @@ pub fn wait_for_end_of_input() {
     }
 }
 
+/// Words that two processes share, to measure what the machine itself can do.
+#[derive(Debug)]
+pub struct SharedWords {
+    start: *const AtomicU32,
+}
+
+impl SharedWords {
+    const COUNT: usize = 1024;
+
+    /// A new file of zeros.
+    ///
+    /// # Panics
+    /// There is no room.
+    #[must_use]
+    pub fn create(path: &std::path::Path) -> SharedWords {
+        std::fs::write(path, [0; 4 * Self::COUNT]).expect("room for a file");
+        SharedWords::open(path)
+    }
+
+    /// The words of a file that was created before.
+    ///
+    /// # Panics
+    /// There is none.
+    #[must_use]
+    pub fn open(path: impl AsRef<std::path::Path>) -> SharedWords {
+        use rustix::mm::{MapFlags, ProtFlags, mmap};
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.read(true).write(true).open(path).expect("a file");
+        let rights = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping, which stays for as long as the process.
+        let start = unsafe {
+            let place = core::ptr::null_mut();
+            mmap(place, 4 * Self::COUNT, rights, MapFlags::SHARED, file, 0)
+        };
+        SharedWords {
+            start: start.expect("a mapping").cast(),
+        }
+    }
+
+    /// One of them.
+    ///
+    /// # Panics
+    /// There are not so many.
+    #[must_use]
+    pub fn word(&self, index: usize) -> &AtomicU32 {
+        assert!(index < Self::COUNT);
+        // SAFETY: inside the mapping, aligned, and only reached as an atomic.
+        unsafe { &*self.start.add(index) }
+    }
+
+    /// Sleeps while a word has that value, for a second at most.
+    pub fn sleep(&self, index: usize, value: u32) {
+        use rustix::thread::futex::{Flags, wait};
+        let second = rustix::time::Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        };
+        let _ = wait(self.word(index), Flags::empty(), value, Some(&second));
+    }
+
+    /// Wakes whoever sleeps on a word.
+    pub fn wake(&self, index: usize) {
+        let _ =
+            rustix::thread::futex::wake(self.word(index), rustix::thread::futex::Flags::empty(), 1);
+    }
+}
+
 /// An allocator that counts, per thread, how often it is asked for memory.
 #[derive(Debug)]
 pub struct Counting;

@@ -55,7 +55,7 @@ pub struct ripc_function_options {
     pub send_timeout_ns: i64,
     /// Dispatchers: calls that are older are not run, in ns; negative for no limit.
     pub max_age_ns: i64,
-    /// Callers: how long a wait spins before it sleeps, in ns; negative for 50 µs.
+    /// Callers: how long a wait spins before it sleeps, in ns; negative for 200 µs.
     pub spin_ns: i64,
     /// The group to share with, by name or number; null for what the
     /// environment says, or the process's own.

@@ -39,7 +39,7 @@ pub struct ripc_dispatcher_options {
     /// Not 0: sleep as on a kernel older than 5.16, by one sleeping thread for each
     /// function.
     pub one_word_sleep: u32,
-    /// How long it spins for the next call before it sleeps, in ns; negative for 50 µs.
+    /// How long it spins for the next call before it sleeps, in ns; negative for 200 µs.
     pub spin_ns: i64,
 }
 

@@ -241,7 +241,7 @@ impl Inner {
             return Err(busy().into());
         }
         let start = Instant::now();
-        let mut has_waited = false;
+        let mut turn = None;
         loop {
             let control = self.control.seen();
             if self.is_stopped.load(Relaxed) {
@@ -255,12 +255,7 @@ impl Inner {
                 self.note_functions(&mut rounds, control)?;
             }
             let is_quiet = match self.look(&mut rounds)? {
-                Look::Call(call) => {
-                    if has_waited {
-                        self.spin.learn(start);
-                    }
-                    return Ok(call);
-                }
+                Look::Call(call) => return Ok(call),
                 Look::Again => false,
                 Look::Quiet => true,
             };
@@ -275,7 +270,6 @@ impl Inner {
             if !is_quiet {
                 continue;
             }
-            has_waited = true;
             let has_rung = |noted: &Noted| {
                 let now = noted.function.tunnel().listen_for_calls();
                 noted
@@ -284,7 +278,8 @@ impl Inner {
             };
             let changed =
                 || self.control.seen() != control || rounds.functions.iter().any(has_rung);
-            if self.spin.until(start, changed) {
+            let turn = turn.get_or_insert_with(|| self.spin.turn());
+            if turn.until(changed) {
                 continue;
             }
             match self.sleep(&mut rounds, control, left)? {

@@ -83,7 +83,7 @@ impl DispatcherOptions {
         self
     }
 
-    /// How long it spins for the next call before it sleeps, at most; 50 µs unless told
+    /// How long it spins for the next call before it sleeps, at most; 200 µs unless told
     /// otherwise, and never more than 10 ms.
     pub fn spin(mut self, spin: Duration) -> Self {
         self.spin = spin;

@@ -130,7 +130,7 @@ impl FunctionOptions {
         self
     }
 
-    /// Callers: how long a wait for a response spins before it sleeps, at most; 50 µs
+    /// Callers: how long a wait for a response spins before it sleeps, at most; 200 µs
     /// unless told otherwise, and never more than 10 ms.
     pub fn spin(mut self, spin: Duration) -> Self {
         self.spin = spin;

@@ -5,6 +5,7 @@ use super::outstanding::{Entry, Outstanding, Which};
 use super::serving;
 use crate::error::{Reason, Result, Stage};
 use crate::futex;
+use crate::spinning::Turn;
 use core::sync::atomic::Ordering::Relaxed;
 use robot_ipc_core::recovery::Recoverable;
 use robot_ipc_core::tunnel::{self, Call, CellWord, MappedTunnel, Outcome, Part, Tunnel};
@@ -90,25 +91,20 @@ impl HostFunctionCaller {
             return (id, Err(self.error(Reason::Forked { what })));
         }
         let start = Instant::now();
-        let mut has_waited = false;
+        let mut turn = None;
         loop {
             let look = self.look(&mut self.outstanding(), which, buffer);
             let pending = match look {
-                Look::Ended(id, received) => {
-                    if has_waited {
-                        self.spin.learn(start);
-                    }
-                    return (id, received);
-                }
+                Look::Ended(id, received) => return (id, received),
                 Look::GoesOn(pending) => pending,
             };
-            if !has_waited {
-                has_waited = true;
+            if turn.is_none() {
                 if let Err(error) = serving::check_not_alone(&self.segment) {
                     return (pending.id, Err(error));
                 }
             }
-            match self.wait_a_while(&pending, start, timeout) {
+            let turn = turn.get_or_insert_with(|| self.spin.turn());
+            match self.wait_a_while(&pending, turn, start, timeout) {
                 Ok(Waited::GoOn) => {}
                 Ok(Waited::TimeIsUp) => {
                     let last = self.look(&mut self.outstanding(), which, buffer);
@@ -131,6 +127,7 @@ impl HostFunctionCaller {
     fn wait_a_while(
         &self,
         pending: &Pending,
+        turn: &mut Turn<'_>,
         start: Instant,
         timeout: Option<Duration>,
     ) -> Result<Waited> {
@@ -142,7 +139,7 @@ impl HostFunctionCaller {
         };
         if left > Duration::ZERO {
             let moved = || word.load(Relaxed) != pending.seen.word();
-            if self.spin.until(start, moved) {
+            if turn.until(moved) {
                 return Ok(Waited::GoOn);
             }
             let Some(armed) = core.arm_for_response(pending.call, pending.seen) else {

@@ -83,15 +83,11 @@ impl HostFunctionCaller {
         let system = self.segment.system();
         let start = Instant::now();
         let mut has_looked = false;
+        let mut turn = None;
         loop {
             let heard = core.listen_for_room();
             let look_again = match self.try_draft(me) {
-                Ok(draft) => {
-                    if has_looked {
-                        self.room_spin.learn(start);
-                    }
-                    return Ok(draft);
-                }
+                Ok(draft) => return Ok(draft),
                 Err(NoDraft::Failed(reason)) => return Err(self.error(reason)),
                 Err(NoDraft::Full(time)) => time,
             };
@@ -114,7 +110,8 @@ impl HostFunctionCaller {
                 let now = core.listen_for_room();
                 !now.is_as_often_rung_as(heard)
             };
-            if self.room_spin.until(start, changed) {
+            let turn = turn.get_or_insert_with(|| self.room_spin.turn());
+            if turn.until(changed) {
                 continue;
             }
             let Some(armed) = core.arm_for_room(heard) else {

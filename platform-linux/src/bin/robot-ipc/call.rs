@@ -41,10 +41,11 @@ impl Call {
         let signal = Signal::listen()?;
         let call = loop {
             match function.call_encoded(&pickle, Encoding::PICKLE) {
-                Err(error) if *error.reason() == Reason::Interrupted => match signal.come() {
-                    Some(number) => return Err(Failure::Signal(number, "nothing was sent".into())),
-                    None => {}
-                },
+                Err(error) if *error.reason() == Reason::Interrupted => {
+                    if let Some(number) = signal.come() {
+                        return Err(Failure::Signal(number, "nothing was sent".to_owned()));
+                    }
+                }
                 sent => break sent?,
             }
         };

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use robot_ipc::codec::{Encoding, Raw};
 use robot_ipc::{HostVariable, Reason, Result, TypedVariable, VariableOptions};
 use serde::Deserialize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How many joints the arm has.
@@ -22,12 +22,12 @@ pub(crate) struct State {
     checksum: u64,
 }
 
-/// What the loop follows. Python writes it.
+/// Where the arm should be, seen from its centre. Python writes it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
 pub(crate) struct Setpoint {
     sequence: u64,
-    pub(crate) target: [f64; JOINTS],
+    target: [f64; JOINTS],
     checksum: u64,
 }
 
@@ -40,7 +40,7 @@ struct Telemetry {
 }
 
 /// The sum of all words before the last one.
-fn checksum(value: &impl Pod) -> u64 {
+pub(crate) fn checksum(value: &impl Pod) -> u64 {
     let words: &[u64] = bytemuck::cast_slice(bytemuck::bytes_of(value));
     words[..words.len() - 1]
         .iter()
@@ -58,11 +58,57 @@ pub(crate) struct Counts {
     pub(crate) lost: u64,
 }
 
+/// What the arm was told by calls, and where it is: shared with whoever serves them.
+#[derive(Debug, Default)]
+pub(crate) struct Orders(Mutex<Ordered>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Ordered {
+    /// What the setpoints are relative to.
+    centre: [f64; JOINTS],
+    /// Where to stay, instead of following the setpoints.
+    hold: Option<[f64; JOINTS]>,
+    position: [f64; JOINTS],
+}
+
+impl Orders {
+    fn lock(&self) -> MutexGuard<'_, Ordered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Swings around `centre` from now on, also after a stop. Returns where the arm is.
+    pub(crate) fn move_to(&self, centre: [f64; JOINTS]) -> [f64; JOINTS] {
+        let mut ordered = self.lock();
+        ordered.centre = centre;
+        ordered.hold = None;
+        ordered.position
+    }
+
+    /// Stays where the arm is, and returns that.
+    pub(crate) fn stop(&self) -> [f64; JOINTS] {
+        let mut ordered = self.lock();
+        ordered.hold = Some(ordered.position);
+        ordered.position
+    }
+
+    /// What to follow, for an arm at `position` that should be `offset` from its centre.
+    fn target(&self, position: [f64; JOINTS], offset: [f64; JOINTS]) -> [f64; JOINTS] {
+        let mut ordered = self.lock();
+        ordered.position = position;
+        let centre = ordered.centre;
+        ordered
+            .hold
+            .unwrap_or_else(|| std::array::from_fn(|joint| centre[joint] + offset[joint]))
+    }
+}
+
 /// What the screen shows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct View {
     pub(crate) counts: Counts,
     pub(crate) state: State,
+    /// What the loop follows.
+    pub(crate) target: [f64; JOINTS],
     pub(crate) setpoint: Option<(Setpoint, Duration)>,
     pub(crate) telemetry: Option<(u64, Duration)>,
     /// The latest cycle began so much later than it should.
@@ -75,6 +121,7 @@ pub(crate) struct Arm {
     state: TypedVariable<Raw<State>>,
     setpoint: TypedVariable<Raw<Setpoint>>,
     telemetry: HostVariable,
+    orders: Arc<Orders>,
     view: Mutex<View>,
 }
 
@@ -85,8 +132,14 @@ impl Arm {
             state: sized(size_of::<State>()).open_typed("arm-state")?,
             setpoint: sized(size_of::<Setpoint>()).open_typed("arm-setpoint")?,
             telemetry: options.open("telemetry")?,
+            orders: Arc::default(),
             view: Mutex::default(),
         })
+    }
+
+    /// What calls may change.
+    pub(crate) fn orders(&self) -> Arc<Orders> {
+        Arc::clone(&self.orders)
     }
 
     pub(crate) fn view(&self) -> View {
@@ -109,19 +162,6 @@ impl Arm {
         Ok([state?, setpoint?, telemetry?])
     }
 
-    /// Takes the variables off the machine.
-    pub(crate) fn remove(&self) {
-        for variable in [
-            self.state.variable(),
-            self.setpoint.variable(),
-            &self.telemetry,
-        ] {
-            if let Err(error) = variable.remove(Duration::from_secs(1)) {
-                eprintln!("robot-ipc: {error}");
-            }
-        }
-    }
-
     /// Controls the arm until `end` says so.
     pub(crate) fn control(&self, end: impl Fn() -> bool) -> Result<()> {
         let mut next = Instant::now();
@@ -136,7 +176,8 @@ impl Arm {
 
             let setpoint = self.read_setpoint(&mut counts, &mut seen[0])?;
             let telemetry = self.read_telemetry(&mut buffer, &mut counts, &mut seen[1])?;
-            let target = setpoint.map_or([0.0; JOINTS], |(setpoint, _)| setpoint.target);
+            let offset = setpoint.map_or([0.0; JOINTS], |(setpoint, _)| setpoint.target);
+            let target = self.orders.target(state.position, offset);
             step(&mut state, &target);
             let sample = self.state.write(&state)?;
             counts.written += 1;
@@ -145,6 +186,7 @@ impl Arm {
             let mut view = self.lock();
             view.counts.add(&counts);
             view.state = state;
+            view.target = target;
             view.setpoint = setpoint;
             view.telemetry = telemetry;
             view.latest_delay = delay;

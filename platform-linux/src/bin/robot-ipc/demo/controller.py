@@ -1,30 +1,11 @@
-"""The demo's Python half: follows the arm's state and writes setpoints.
+"""The demo's Python half: follows the arm's state, writes setpoints, calls the loop's
+functions and serves one. Goes on from `common.py`.
 
-Runs until its standard input ends, then prints what it counted as JSON.
+Runs until its standard input ends, then prints what it counted of its variables as JSON.
 """
 
-import ctypes
 import json
-import math
-import os
-import signal
-import struct
-import sys
 import threading
-
-PR_SET_PDEATHSIG = 1
-parent = int(os.environ["ROBOT_IPC_DEMO_PARENT"])
-ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-if os.getppid() != parent:
-    sys.exit(0)
-
-import robot_ipc  # noqa: E402  after the line that ends this process with its parent
-
-expected = os.environ["ROBOT_IPC_EXPECTED_BUILD_ID"]
-if robot_ipc.build_id() != expected:
-    sys.exit(f"the library loaded is {robot_ipc.build_id()}, not {expected}")
-
-JOINTS = 3
 
 
 class State(ctypes.Structure):
@@ -44,10 +25,9 @@ class Setpoint(ctypes.Structure):
     ]
 
 
-def checksum(value):
-    """The sum of all words before the last one, modulo 2**64."""
-    *words, _ = struct.unpack(f"={ctypes.sizeof(value) // 8}Q", bytes(value))
-    return sum(words) % 2**64
+def hand_at(caller, number, angles):
+    """Where the hand is when the joints are so, for that caller's how-manieth call."""
+    return {"caller": caller, "number": number, "hand": hand(angles)}
 
 
 def main():
@@ -58,6 +38,11 @@ def main():
         ended.set()
 
     threading.Thread(target=wait_for_end, daemon=True).start()
+
+    dispatcher = robot_ipc.HostFunctionDispatcher(1)
+    dispatcher.add("hand_at", hand_at)
+    dispatcher.start()
+    caller = Caller("controller")
 
     state = robot_ipc.HostVariable("arm-state", data_format=State)
     setpoint = robot_ipc.HostVariable("arm-setpoint", data_format=Setpoint)
@@ -80,6 +65,7 @@ def main():
         wanted.checksum = checksum(wanted)
         setpoint.data = wanted
         written += 1
+        caller.order()
     print(json.dumps({"read": read, "written": written, "torn": torn, "lost": lost}))
 
 

@@ -1,10 +1,14 @@
 //! The demo's Python processes.
 
+use super::calls::BOUND;
 use robot_ipc::Place;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
+/// Both programs begin with this.
+const COMMON: &str = include_str!("common.py");
 const CONTROLLER: &str = include_str!("controller.py");
 const TELEMETRY: &str = include_str!("telemetry.py");
 
@@ -46,7 +50,7 @@ impl Python {
         })
     }
 
-    /// Starts the process that writes setpoints.
+    /// Starts the process that writes setpoints and serves `hand_at`.
     pub(crate) fn controller(&self) -> io::Result<Controller> {
         let child = self.start(CONTROLLER, Stdio::piped(), Stdio::piped())?;
         Ok(Controller { child })
@@ -60,11 +64,12 @@ impl Python {
     fn start(&self, program: &str, input: Stdio, output: Stdio) -> io::Result<Child> {
         use std::os::unix::process::CommandExt;
         Command::new("python3")
-            .args(["-c", program])
+            .args(["-c", &format!("{COMMON}\n\n{program}")])
             .env("PYTHONPATH", self.module.parent().unwrap_or(Path::new(".")))
             .env("ROBOT_IPC_LIBRARY", &self.library)
             .env("ROBOT_IPC_EXPECTED_BUILD_ID", robot_ipc::build_id::BUILD_ID)
             .env("ROBOT_IPC_DEMO_PARENT", std::process::id().to_string())
+            .env("ROBOT_IPC_DEMO_BOUND", BOUND.as_secs_f64().to_string())
             .env(robot_ipc::shm::DIRECTORY_VARIABLE, self.place.directory())
             .env(robot_ipc::shm::NAMESPACE_VARIABLE, self.place.namespace())
             .stdin(input)
@@ -75,7 +80,7 @@ impl Python {
     }
 }
 
-/// The process that writes setpoints.
+/// The process that writes setpoints and serves `hand_at`.
 #[derive(Debug)]
 pub(crate) struct Controller {
     child: Child,
@@ -90,12 +95,22 @@ impl Controller {
     /// Ends it, and returns what it counted.
     pub(crate) fn end(mut self) -> Result<Report, String> {
         drop(self.child.stdin.take());
+        let failed =
+            |why: String| format!("the Python process that writes setpoints failed: {why}");
+        // Whatever it is in has an end; and what it prints is less than a pipe holds.
+        let start = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if start.elapsed() > 2 * BOUND {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return Err(failed("it did not end and was killed".to_owned()));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let mut text = String::new();
         let output = self.child.stdout.take();
         let read = output.map_or(Ok(0), |mut output| output.read_to_string(&mut text));
         let status = self.child.wait();
-        let failed =
-            |why: String| format!("the Python process that writes setpoints failed: {why}");
         read.map_err(|error| failed(error.to_string()))?;
         match status {
             Ok(status) if status.success() => parse(&text).ok_or_else(|| failed(text)),

@@ -1,24 +1,18 @@
-"""The demo's victim: writes pickles as fast as it can until it is killed.
+"""The demo's victim: writes pickles and calls functions as fast as it can until it is
+killed. Goes on from `common.py`.
 
 Each value counts on from the one before it, also over kills: nothing of what a
-predecessor has published may be missing.
+predecessor has published may be missing. About a third of its time it is in calls.
 """
 
-import ctypes
-import os
-import signal
-import sys
-
-PR_SET_PDEATHSIG = 1
-parent = int(os.environ["ROBOT_IPC_DEMO_PARENT"])
-ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-if os.getppid() != parent:
-    sys.exit(0)
-
-import robot_ipc  # noqa: E402  after the line that ends this process with its parent
+WRITES_PER_CALL = 20
 
 telemetry = robot_ipc.HostVariable("telemetry")
+caller = Caller("telemetry")
 sequence = telemetry.read(default={"sequence": 0})["sequence"]
 while True:
-    sequence += 1
-    telemetry.data = {"sequence": sequence, "samples": [sequence] * 200, "note": "whole"}
+    for _ in range(WRITES_PER_CALL):
+        sequence += 1
+        telemetry.data = {"sequence": sequence, "samples": [sequence] * 200, "note": "whole"}
+    caller.order()
+    caller.ask_where()
