@@ -914,6 +914,10 @@ _A_WHILE = 1.0
 # A coroutine that waits for a response looks for it so often, at least, in seconds.
 _AWAIT_SLICE = 0.01
 
+# A thread whose response another one fetched waits in such steps for it to be written
+# down, in seconds.
+_RECORDING_SLICE = 0.0005
+
 # A dispatcher's thread runs no signal handlers, and whoever stops it wakes it.
 _SERVING_SLICE_NS = 10**9
 
@@ -1837,16 +1841,17 @@ class _Outcome:
 _NOTHING = _Outcome(_OK)
 
 
-class _Fetch:
-    """A thread that is asking the library for a response, and has not yet written down
-    what it got."""
+class _Busy:
+    """A thread that is in the middle of something. A set knows it by a weak reference, so
+    that it is over when the function is left in whatever way, a second Ctrl-C included."""
 
-    __slots__ = ("thread", "over")
+    __slots__ = ("thread", "__weakref__")
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
-        self.over = threading.Lock()
-        self.over.acquire()
+
+    def join(self, others: "Set[weakref.ref[_Busy]]") -> None:
+        others.add(weakref.ref(self, others.discard))
 
 
 class Call(Generic[T]):
@@ -2124,12 +2129,12 @@ class HostFunctionCaller(Generic[T]):
         """There are none at first, and none in a forked child."""
         # Of what follows, and of outcomes. A signal handler may call in between.
         self._lock = threading.RLock()
-        # How many calls are on their way to the library, and the outcomes that others
-        # fetched before their number was known here.
-        self._sends = 0
+        # Who is sending a call, and the outcomes that others fetched before its number was
+        # known here.
+        self._sends: "Set[weakref.ref[_Busy]]" = set()
         self._early: Dict[int, _Outcome] = {}
-        # Who is about to write down an outcome.
-        self._fetches: Set[_Fetch] = set()
+        # Who is fetching an outcome, and about to write it down.
+        self._fetches: "Set[weakref.ref[_Busy]]" = set()
 
     # ------------------------------------------------------------ what it is
 
@@ -2278,14 +2283,14 @@ class HostFunctionCaller(Generic[T]):
             _check(self._put(handle, data, size, call._number, limit))
             call._outcome = _NOTHING
             return
-        with self._lock:
-            self._sends += 1
+        busy = _Busy()
+        busy.join(self._sends)
         try:
             status = self._put(handle, data, size, call._number, limit)
         finally:
             number = call._number.value
             with self._lock:
-                self._sends -= 1
+                del busy
                 if number:
                     self._calls[number] = call
                     if self._early:
@@ -2401,8 +2406,8 @@ class HostFunctionCaller(Generic[T]):
             arguments = (handle.pointer,) + arguments
         scratch.stamp.call = scratch.stamp.has_value = 0
         statuses: List[int] = []
-        fetch = _Fetch()
-        self._fetches.add(fetch)
+        busy = _Busy()
+        busy.join(self._fetches)
         try:
             # In one step: no signal handler can raise between the call and the list.
             statuses.extend(starmap(function, (arguments,)))
@@ -2414,8 +2419,7 @@ class HostFunctionCaller(Generic[T]):
                     self._undelivered.append(outcome)
             raise
         finally:
-            self._fetches.discard(fetch)
-            fetch.over.release()
+            del busy
 
     def _recorded(self, status: int, scratch: _Scratch) -> Optional[_Outcome]:
         """Writes down how a call ended, for its handle; None if none has."""
@@ -2449,12 +2453,14 @@ class HostFunctionCaller(Generic[T]):
 
     def _let_others_record(self) -> None:
         me = threading.get_ident()
-        for fetch in list(self._fetches):
-            if fetch.thread == me:
+        for reference in list(self._fetches):
+            busy = reference()
+            if busy is not None and busy.thread == me:
                 text = "function {!r}: a signal handler asks for what it interrupted; ask later"
                 raise Busy(text.format(self._name))
-            with fetch.over:
-                pass
+            del busy
+            while reference in self._fetches:  # for one slice at most
+                time.sleep(_RECORDING_SLICE)
 
     def _timed_out(self, timeout: Optional[float]) -> TimedOut:
         """After a wait in slices: as the library says it, but for the time."""
@@ -2513,15 +2519,14 @@ class HostFunctionCaller(Generic[T]):
         handle = self._handle or self._refuse()
         withdrawal = ctypes.c_uint32()
         cancelled = _Outcome(_CANCELLED, "function {!r}: the call was cancelled".format(self._name))
-        fetch = _Fetch()  # other threads wait until this is written down
-        self._fetches.add(fetch)
+        busy = _Busy()  # other threads wait until this is written down
+        busy.join(self._fetches)
         try:
             _check(_cancel(handle.pointer, call._number.value, ctypes.byref(withdrawal)))
             if withdrawal.value != _HAD_ENDED:
                 call._outcome = cancelled
         finally:
-            self._fetches.discard(fetch)
-            fetch.over.release()
+            del busy
         # Had it ended just now, or did another thread get the response?
         self._let_others_record()
         with self._lock:

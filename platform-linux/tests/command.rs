@@ -1,15 +1,16 @@
 //! The command `robot-ipc` as its users run it.
 #![cfg(feature = "command")]
 
+#[path = "command/functions.rs"]
+mod functions;
 #[path = "command/support.rs"]
 mod support;
 
 use robot_ipc::Encoding;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use support::{Running, Scratch, errors, eventually, look_up, skipped, text};
+use support::{Running, Scratch, errors, eventually, look_up, text};
 
 // ------------------------------------------------------------------- set, get
 
@@ -534,33 +535,14 @@ fn rm_force_removes_any_file() {
 /// Against a command and a Python module that do not understand each other.
 #[test]
 fn python_and_the_command_read_each_other() {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../python-ctypes");
-    let test = std::env::current_exe().expect("this test is a file");
-    let library = test.parent().expect("in a folder").join("librobot_ipc.so");
-    let has_python = Command::new("python3").arg("--version").output().is_ok();
-    if !has_python || !module.join("robot_ipc.py").exists() || !library.exists() {
-        return skipped(
-            "Python and the command",
-            "there is no python3, module or library",
-        );
-    }
     let scratch = Scratch::new();
+    let Some(run) = scratch.python_with_module("Python and the command") else {
+        return;
+    };
     let python = |program: &str| {
-        let mut command = scratch.command(&[]);
-        let command = Command::new("python3")
-            .args(["-c", program])
-            .envs(
-                command
-                    .stdin(Stdio::null())
-                    .get_envs()
-                    .filter_map(|(key, value)| Some((key, value?))),
-            )
-            .env("PYTHONPATH", &module)
-            .env("ROBOT_IPC_LIBRARY", &library)
-            .output()
-            .expect("python3");
-        assert!(command.status.success(), "{command:?}");
-        text(&command)
+        let output = run(program).output().expect("python3");
+        assert!(output.status.success(), "{output:?}");
+        text(&output)
     };
     python(
         "from robot_ipc import HostVariable; HostVariable('v').data = {'b': (1, 2.5), 'a': {3}}",

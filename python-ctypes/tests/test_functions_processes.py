@@ -199,7 +199,8 @@ os.kill(os.getpid(), signal.SIGKILL)"""
             self.assertEqual(caller.call(number, timeout=PATIENCE), number)
 
 
-INTERRUPTED = """import os, signal, sys, threading, time, robot_ipc
+INTERRUPTED = """import logging, os, signal, sys, threading, time, robot_ipc
+logging.disable()
 name = sys.argv[1]
 caller = robot_ipc.HostFunctionCaller(name, send_timeout=None, cells=4)
 dispatcher = robot_ipc.HostFunctionDispatcher()
@@ -316,10 +317,11 @@ class Interrupts(TestCase):
         interrupts = 0
         for number in range(600):
             for call in (caller(number), caller(-number)):
-                answer = None
+                answer, delay = None, 1e-6 + 2e-6 * (number % 60)
                 while answer is None:
+                    delay *= 1.3
                     try:
-                        signal.setitimer(signal.ITIMER_REAL, 1e-6 + 2e-6 * (number % 60))
+                        signal.setitimer(signal.ITIMER_REAL, delay)
                         answer = call.result(PATIENCE)
                         signal.setitimer(signal.ITIMER_REAL, 0)
                     except Now:

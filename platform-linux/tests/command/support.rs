@@ -1,8 +1,9 @@
 //! Running the command: places of a test's own, what it prints, how it ends.
 
-use robot_ipc::{HostVariable, Place, VariableOptions};
+use robot_ipc::function::FunctionStatus;
+use robot_ipc::{FunctionOptions, HostVariable, Place, VariableOptions};
 use std::io::{BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -69,6 +70,45 @@ impl Scratch {
         self.options()
             .open(name)
             .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// How to run a Python program that finds the module and this very library; `None`,
+    /// loudly, if there is no Python, module or library.
+    pub(crate) fn python_with_module(&self, what: &str) -> Option<impl Fn(&str) -> Command> {
+        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../python-ctypes");
+        let test = std::env::current_exe().expect("this test is a file");
+        let library = test.parent().expect("in a folder").join("librobot_ipc.so");
+        let has_python = Command::new("python3").arg("--version").output().is_ok();
+        if !has_python || !module.join("robot_ipc.py").exists() || !library.exists() {
+            skipped(what, "there is no python3, module or library");
+            return None;
+        }
+        let place = self.0.clone();
+        Some(move |program: &str| {
+            let mut command = Command::new("python3");
+            command
+                .args(["-c", program])
+                .env("ROBOT_IPC_DIR", place.directory())
+                .env("ROBOT_IPC_NAMESPACE", place.namespace())
+                .env("PYTHONPATH", &module)
+                .env("ROBOT_IPC_LIBRARY", &library);
+            command
+        })
+    }
+
+    pub(crate) fn functions(&self) -> FunctionOptions {
+        FunctionOptions::new().place(self.0.clone())
+    }
+
+    /// What can be seen of a function.
+    pub(crate) fn status(&self, name: &str) -> FunctionStatus {
+        FunctionStatus::of(&self.0, name).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub(crate) fn function_file(&self, name: &str) -> PathBuf {
+        let kind = robot_ipc_core::header::Kind::Function;
+        let subject = self.0.subject(kind, name.as_bytes());
+        subject.expect("a good name").path().to_owned()
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {

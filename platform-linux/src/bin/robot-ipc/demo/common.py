@@ -110,6 +110,7 @@ class Caller:
         self.calls = self.counts.read(default=Calls())
         self.me = os.getpid() | (time.monotonic_ns() % 2**32) << 32
         self.number = 0
+        self.orders = 0
         self.ordered = [
             robot_ipc.HostFunctionCaller(function, arg_format=Order, ret_format=Done)
             for function in ("move_to", "stop")
@@ -119,10 +120,11 @@ class Caller:
     def order(self):
         """Tells the arm something."""
         self.number += 1
+        self.orders += 1
         centre = 0.1 * math.sin(self.number / 1000)
         order = Order(self.me, self.number, (ctypes.c_double * JOINTS)(*[centre] * JOINTS))
         order.checksum = checksum(order)
-        function = STOP if self.number % ROUNDS_PER_STOP == 0 else MOVE_TO
+        function = STOP if self.orders % ROUNDS_PER_STOP == 0 else MOVE_TO
         wanted = (self.me, self.number, function)
 
         def is_own(done):
