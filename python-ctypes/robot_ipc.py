@@ -1897,7 +1897,7 @@ class Call(Generic[T]):
     def done(self) -> bool:
         """Whether the call has ended, so that `result` returns or raises at once.
 
-        Raises `Forked`, `Retired`, `Corrupt`, `Closed`.
+        Raises `Retired`, `Corrupt`, `Closed`.
         """
         return self._outcome is not None or self._caller._has_ended(self)
 

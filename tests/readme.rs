@@ -16,8 +16,8 @@ fn blocks(language: &str) -> Vec<String> {
 #[test]
 fn the_python_examples_run() {
     let blocks = blocks("python");
-    assert_eq!(blocks.len(), 2);
-    // Somebody else has to write for the second one's `wait`.
+    assert_eq!(blocks.len(), 4);
+    // Somebody else has to write for the third one's `wait`.
     let program = format!(
         "import threading, time\n\
          import robot_ipc\n\
@@ -25,8 +25,8 @@ fn the_python_examples_run() {
          other.data = []\n\
          def write():\n    while True:\n        other.update(lambda old: old)\n        time.sleep(0.01)\n\
          threading.Thread(target=write, daemon=True).start()\n\
-         {}\n{}\nassert goal.read()[-1:] == [4], goal.read()\n",
-        blocks[0], blocks[1]
+         {}\nassert goal.read()[-1:] == [4], goal.read()\n",
+        blocks.join("\n")
     );
     let scratch = Scratch::new();
     let mut command = Command::new("python3");
@@ -43,7 +43,7 @@ fn the_python_examples_run() {
     assert!(output.status.success(), "{errors}");
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
-        "{'x': 1.5, 'heading': 0.25}\n"
+        "{'x': 1.5, 'heading': 0.25}\n0.25\nhello arm\n"
     );
 }
 
@@ -55,6 +55,19 @@ fn rust_example() -> robot_ipc::Result<()> {
     goal.write(&(1.5, true))?;
     assert_eq!(goal.read()?, (1.5, true));
     goal.variable().remove(std::time::Duration::from_secs(1))
+}
+
+/// The one with a function.
+fn rust_function_example() -> robot_ipc::Result<()> {
+    use robot_ipc::{FunctionOptions, HostFunctionDispatcher};
+
+    let dispatcher = HostFunctionDispatcher::new(1)?;
+    dispatcher.add("rust-repeat", |arguments: &[u8]| arguments.repeat(2))?;
+    dispatcher.start()?;
+    let repeat = FunctionOptions::new().open("rust-repeat")?;
+    let answer = repeat.call_within(b"ab", std::time::Duration::from_secs(5))?;
+    assert_eq!(answer.unwrap().bytes, b"abab");
+    repeat.remove(std::time::Duration::from_secs(1))
 }
 
 /// Against a Rust example that does not compile, or does something else. The
@@ -72,6 +85,7 @@ fn the_rust_example_runs() {
     }
     if std::env::var_os("README_EXAMPLE").is_some() {
         rust_example().unwrap_or_else(|error| panic!("{error}"));
+        rust_function_example().unwrap_or_else(|error| panic!("{error}"));
         return;
     }
     let scratch = Scratch::new();

@@ -28,7 +28,8 @@
 //! Every arrow is one compare-and-swap on it, so at any instant it is written down
 //! who is responsible: the dispatcher while the call is running, the caller in all
 //! other states. The generation counts the uses of a cell: a caller whose cell has
-//! another one, or is free, knows that its call ended without a response.
+//! another one (or another ticket), or is free, knows that its call ended without a
+//! response.
 //!
 //! *Orphan* on a running call: nobody wants the response, whoever finishes frees the
 //! cell. On a ready call: nobody wanted one from the start, so it is kept if its
@@ -70,10 +71,10 @@
 //! # Counters
 //!
 //! Tickets are compared by their wrapping difference: right as long as no call is
-//! older than 2^31 others. A caller that does not look at its cell for exactly
-//! 2^19 uses of it would take another call's response for its own; it cannot come to
-//! that, since a cell is only used again after its caller has let go of it, unless
-//! the call ended without a response.
+//! older than 2^31 others. A caller knows its call by generation and ticket: one that
+//! ended without a response, and at which its caller does not look until exactly k·2^32
+//! calls have been made and the last of them lies in the very same cell, in a use that
+//! is a multiple of 2^19 later, would be taken for that one.
 
 mod call;
 #[cfg(not(robot_ipc_loom))]

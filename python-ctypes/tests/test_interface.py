@@ -5,6 +5,7 @@ import ctypes
 import inspect
 import os
 import re
+import signal
 import subprocess
 import sys
 import typing
@@ -19,16 +20,27 @@ from support import (  # noqa: F401
     tearDownModule,
 )
 import robot_ipc
-from robot_ipc import HostVariable
+from robot_ipc import Call, HostFunctionCaller, HostFunctionDispatcher, HostVariable
 
 NAMES = """
-BadName BadOption BeingRemoved CannotUnpickle Closed Contended Corrupt ForeignOwner HostVariable
-InternalError LibraryNotFound NameRemoved NeverWritten NoAge NoFreeSlot NoSpace NotASegment
-NotFound OtherFormat PermissionDenied ReadOnly Retired RobotIpcError Sample SizeMismatch
-SystemFailure TimedOut TooLarge TooManyParticipants TooOld VersionMismatch WrongEncoding build_id
+BadName BadOption BeingRemoved Busy Call CallTooOld Cancelled CannotUnpickle Closed Contended
+Corrupt DispatcherDied ForeignOwner Forked HostFunctionCaller HostFunctionDispatcher HostVariable
+InternalError LibraryNotFound NameRemoved NeverWritten NoAge NoCallOutstanding NoFreeSlot NoSpace
+NotASegment NotFound NotServed OtherFormat PermissionDenied ReadOnly RemoteError ResponseTooLarge
+Retired RobotIpcError Sample SizeMismatch Stopped SystemFailure TimedOut TooLarge TooManyFunctions
+TooManyParticipants TooOld TunnelFull UnfetchedResponses VersionMismatch WouldDeadlock WrongEncoding
+build_id
 """
-MEMBERS = """
-age close data max_size name read read_only sample slots timestamp unlink update version wait write
+MEMBERS = {
+    HostVariable: """age close data max_size name read read_only sample slots timestamp unlink
+        update version wait write""",
+    HostFunctionCaller: """call cells close get_response lost_calls max_sz_args max_sz_ret name
+        unlink""",
+    Call: "cancel done result",
+    HostFunctionDispatcher: """add attach close lost_calls max_func_count remove run start stop""",
+}
+NO_ERRORS = """
+HostVariable Sample HostFunctionCaller Call HostFunctionDispatcher build_id RobotIpcError
 """
 
 
@@ -42,31 +54,57 @@ class Interface(TestCase):
             if not name.startswith("_") and getattr(value, "__module__", "") == "robot_ipc"
         }
         self.assertEqual(own - {"T"}, set(NAMES.split()))
-        members = [name for name in dir(HostVariable) if not name.startswith("_")]
-        self.assertEqual(members, MEMBERS.split())
+        for kind, names in MEMBERS.items():
+            members = [name for name in dir(kind) if not name.startswith("_")]
+            self.assertEqual(members, names.split())
 
-    def test_the_signature(self):
+    def test_the_signatures(self):
         """Against an option that loses its default, or can be given by position."""
-        expected = (
-            "name, max_size=4096, *, slots=14, mode=0o600, group=None, read_only=False, "
-            "data_format=None, directory=None, namespace=None, write_timeout=1.0"
-        )
-        parts = []
         # Not of the class: in Python 3.8 that is the signature of typing.Generic.
-        for parameter in list(inspect.signature(HostVariable.__init__).parameters.values())[1:]:
-            if parameter.kind is parameter.KEYWORD_ONLY and "*" not in parts:
-                parts.append("*")
-            default = "" if parameter.default is parameter.empty else "=%r" % (parameter.default,)
-            parts.append(parameter.name + default)
-        self.assertEqual(", ".join(parts), expected)
+        for function, expected in (
+            (
+                HostVariable.__init__,
+                "name, max_size=4096, *, slots=14, mode=0o600, group=None, read_only=False, "
+                "data_format=None, directory=None, namespace=None, write_timeout=1.0",
+            ),
+            (
+                HostFunctionCaller.__init__,
+                "name, max_sz_args=4096, max_sz_ret=4096, *, cells=None, mode=0o600, group=None, "
+                "directory=None, namespace=None, send_timeout=1.0, spin=None, arg_format=None, "
+                "ret_format=None, max_arg_size=None, max_ret_size=None",
+            ),
+            (HostFunctionCaller.get_response, "timeout=None"),
+            (Call.result, "timeout=None"),
+            (
+                HostFunctionDispatcher.__init__,
+                "max_func_count=16, *, spin=None, one_word_sleep=False",
+            ),
+            (
+                HostFunctionDispatcher.add,
+                "name, foo=<none>, max_sz_args=4096, max_sz_ret=4096, *, max_age=None, cells=None, "
+                "mode=0o600, group=None, directory=None, namespace=None, arg_format=None, "
+                "ret_format=None, max_arg_size=None, max_ret_size=None",
+            ),
+            (HostFunctionDispatcher.run, "timeout=None"),
+        ):
+            parts = []
+            for parameter in list(inspect.signature(function).parameters.values())[1:]:
+                if parameter.kind is parameter.KEYWORD_ONLY and "*" not in parts:
+                    parts.append("*")
+                default = parameter.default
+                default = "" if default is parameter.empty else "={!r}".format(default)
+                parts.append(parameter.name + default)
+            self.assertEqual(", ".join(parts), expected)
+        self.assertEqual(HostFunctionDispatcher.attach, HostFunctionDispatcher.add)
 
     def test_everything_is_documented_and_annotated(self):
         """Against help() that does not help."""
         documented = [getattr(robot_ipc, name) for name in robot_ipc.__all__]
-        documented += [getattr(HostVariable, name) for name in MEMBERS.split()]
+        for kind, names in MEMBERS.items():
+            documented += [getattr(kind, name) for name in names.split()]
         for item in documented:
             self.assertTrue(inspect.getdoc(item), item)
-        for name, member in vars(HostVariable).items():
+        for name, member in [item for kind in MEMBERS for item in vars(kind).items()]:
             functions = [member] if inspect.isfunction(member) else []
             if isinstance(member, property):
                 functions = [part for part in (member.fget, member.fset) if part]
@@ -81,11 +119,10 @@ class Interface(TestCase):
         """Against an index that forgets something, or names what is not there."""
         for name in robot_ipc.__all__:
             self.assertRegex(robot_ipc.__doc__, r"\b{}\b".format(name))
-        for name in MEMBERS.split():
-            self.assertIn("." + name, robot_ipc.__doc__)
+        for name in " ".join(MEMBERS.values()).split():
+            self.assertRegex(robot_ipc.__doc__, r"[. `]{}\b".format(name))
         tree = re.findall(r"[├└]── (\w+)(?: \((\w+)\))?", robot_ipc.__doc__)
-        errors = [name for name in robot_ipc.__all__ if name not in (
-            "HostVariable", "Sample", "build_id", "RobotIpcError")]
+        errors = [name for name in robot_ipc.__all__ if name not in NO_ERRORS.split()]
         self.assertEqual(sorted(name for name, _ in tree), errors)
         for name, base in tree:
             expected = [robot_ipc.RobotIpcError]
@@ -97,16 +134,39 @@ class Interface(TestCase):
         """Against a number that stands for another status than the one meant here."""
         name_of = robot_ipc._library.ripc_status_name
         name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.c_int32]
-        others = {"NoAge": "NO_AGE", "NotASegment": "NOT_A_SEGMENT", "SystemFailure": "SYSTEM"}
+        others = {
+            "NoAge": "NO_AGE",
+            "NotASegment": "NOT_A_SEGMENT",
+            "SystemFailure": "SYSTEM",
+            "NoCallOutstanding": "NO_CALL",
+            "UnfetchedResponses": "UNFETCHED",
+        }
         for status, error in robot_ipc._ERRORS.items():
             name = others.get(
                 error.__name__, re.sub("(?<!^)([A-Z])", r"_\1", error.__name__).upper()
             )
             self.assertEqual(robot_ipc._text(name_of(status)), "RIPC_" + name)
         for name in ("NEVER_WRITTEN", "TIMED_OUT", "INTERRUPTED", "CHANGED", "BUFFER_TOO_SMALL",
-                     "NO_FREE_SLOT", "CONTENDED", "BEING_REMOVED", "NO_AGE", "OK"):
+                     "NO_FREE_SLOT", "CONTENDED", "BEING_REMOVED", "NO_AGE", "OK", "CORRUPT",
+                     "RETIRED", "NAME_REMOVED", "BAD_ARGUMENT", "RESPONSE_TOO_LARGE", "RAISED",
+                     "DISPATCHER_DIED", "NOT_SERVED", "CALL_TOO_OLD", "REPORTED", "CANCELLED",
+                     "TUNNEL_FULL", "STOPPED", "BUSY", "FORKED"):
             status = getattr(robot_ipc, "_" + name)
             self.assertEqual(robot_ipc._text(name_of(status)), "RIPC_" + name)
+
+    def test_the_structs_are_as_large_as_the_librarys(self):
+        """Against a field that is missing here, or has another size."""
+        for kind, init in (
+            (robot_ipc._Options, robot_ipc._options_init),
+            (robot_ipc._FunctionOptions, robot_ipc._function_options_init),
+            (robot_ipc._DispatcherOptions, robot_ipc._dispatcher_options_init),
+        ):
+            options = kind()
+            init(ctypes.byref(options))
+            self.assertEqual(options.struct_size, ctypes.sizeof(kind))
+        self.assertEqual(ctypes.sizeof(robot_ipc._FunctionInfo), 24)
+        self.assertEqual(ctypes.sizeof(robot_ipc._Response), 24)
+        self.assertEqual(ctypes.sizeof(robot_ipc._TakenCall), 40)
 
     def test_it_can_be_annotated(self):
         """Against an annotation that fails when the program runs."""
@@ -114,6 +174,9 @@ class Interface(TestCase):
         variable = kind(self.open().name)
         self.assertIsInstance(variable, HostVariable)
         variable.close()
+        caller = HostFunctionCaller[typing.Dict[str, float]](self.caller().name)
+        self.assertIsInstance(caller, HostFunctionCaller)
+        caller.close()
 
     def test_a_misspelt_attribute_is_an_error(self):
         """Against `variable.dta = 1`, which would reach nobody."""
@@ -142,9 +205,10 @@ class Interface(TestCase):
 
 
 class Examples(TestCase):
-    def example(self, name, argument):
+    def example(self, name, *arguments):
+        arguments = [str(argument) for argument in arguments]
         process = subprocess.Popen(
-            [sys.executable, os.path.join(FOLDER, "examples", name), str(argument)],
+            [sys.executable, os.path.join(FOLDER, "examples", name)] + arguments,
             env=environment(PYTHONPATH=None),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -166,6 +230,20 @@ class Examples(TestCase):
         output, errors = self.example("pose_writer.py", 0.1).communicate(timeout=PATIENCE)
         self.assertRegex(output, r"^wrote \d+ poses\n$")
         self.assertEqual(errors, "")
+
+    def test_the_calculator_examples(self):
+        """Against examples that do not run, and a dispatcher that Ctrl-C does not end."""
+        server = self.example("calculator_dispatcher.py")
+        self.assertEqual(server.stdout.readline(), "serving divide and say\n")
+        output, errors = self.example("calculator_caller.py", 1, 4).communicate(timeout=PATIENCE)
+        self.assertEqual((output, errors), ("1.0 / 4.0 = 0.25\n", ""))
+        output, errors = self.example("calculator_caller.py", 1, 0).communicate(timeout=PATIENCE)
+        self.assertEqual((output, errors), ("ZeroDivisionError: float division by zero\n", ""))
+        server.send_signal(signal.SIGINT)
+        output, errors = server.communicate(timeout=PATIENCE)
+        self.assertEqual(server.returncode, 0)
+        self.assertEqual(output, "calculated: 1.0 / 4.0\n")
+        self.assertIn("ZeroDivisionError", errors)
 
 
 if __name__ == "__main__":

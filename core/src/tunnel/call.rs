@@ -22,6 +22,15 @@ pub struct Draft {
 pub struct Call {
     cell: u32,
     generation: u32,
+    ticket: u32,
+}
+
+#[cfg(test)]
+impl Call {
+    /// Which use of its cell it is.
+    pub(super) fn generation(self) -> u32 {
+        self.generation
+    }
 }
 
 /// Why there is no cell for a call.
@@ -158,6 +167,7 @@ impl<M: TunnelMemory> Tunnel<M> {
         Ok(Call {
             cell: draft.cell,
             generation: draft.word.generation(),
+            ticket,
         })
     }
 
@@ -166,14 +176,22 @@ impl<M: TunnelMemory> Tunnel<M> {
         self.free(environment, draft.cell, draft.word);
     }
 
+    /// The word of a call's cell; `None` if the cell is free, or another call's by now.
+    /// The generation alone would tell that for 2^19 uses of the cell only.
+    fn see_own(&self, call: Call) -> Option<CellWord> {
+        let seen = self.see(call.cell);
+        let is_own = seen.generation() == call.generation
+            && !matches!(seen.state(), Some(State::Free | State::Writing))
+            && self.memory.head(call.cell).ticket.load(Relaxed) == call.ticket;
+        is_own.then_some(seen)
+    }
+
     /// Where a call is.
     pub fn progress(&self, call: Call) -> Progress {
-        let seen = self.see(call.cell);
-        if seen.generation() != call.generation {
+        let Some(seen) = self.see_own(call) else {
             return Progress::Ended;
-        }
+        };
         match seen.state() {
-            Some(State::Free) => Progress::Ended,
             Some(State::Ready) => Progress::Queued(seen),
             Some(State::Running) => Progress::Running(seen),
             Some(State::Done) => {
@@ -187,7 +205,7 @@ impl<M: TunnelMemory> Tunnel<M> {
                 Progress::Done(outcome, part)
             }
             Some(State::Died) => Progress::Died,
-            Some(State::Writing) | None => Progress::Corrupt,
+            Some(State::Free | State::Writing) | None => Progress::Corrupt,
         }
     }
 
@@ -222,27 +240,26 @@ impl<M: TunnelMemory> Tunnel<M> {
 
     /// Lets go of a call that is done or died; `false` if it is neither.
     pub fn forget<E: Environment>(&self, environment: &E, call: Call) -> bool {
-        let seen = self.see(call.cell);
-        let ended = matches!(seen.state(), Some(State::Done | State::Died));
-        ended && seen.generation() == call.generation && self.free(environment, call.cell, seen)
+        let own = self.see_own(call);
+        let ended = |seen: &CellWord| matches!(seen.state(), Some(State::Done | State::Died));
+        own.filter(ended)
+            .is_some_and(|seen| self.free(environment, call.cell, seen))
     }
 
     /// Takes a call back that has not started; `false` if it has, or has ended.
     pub fn unqueue<E: Environment>(&self, environment: &E, call: Call) -> bool {
-        let seen = self.see(call.cell);
-        let queued = seen.state() == Some(State::Ready) && seen.generation() == call.generation;
-        queued && self.free(environment, call.cell, seen)
+        let own = self.see_own(call);
+        own.filter(|seen| seen.state() == Some(State::Ready))
+            .is_some_and(|seen| self.free(environment, call.cell, seen))
     }
 
     /// Takes a call back: it never starts later, and its response is discarded.
     pub fn withdraw<E: Environment>(&self, environment: &E, call: Call) -> Withdrawal {
         for _ in 0..FLAG_ATTEMPTS {
-            let seen = self.see(call.cell);
-            if seen.generation() != call.generation {
+            let Some(seen) = self.see_own(call) else {
                 return Withdrawal::Ended;
-            }
+            };
             match seen.state() {
-                Some(State::Free) => return Withdrawal::Ended,
                 Some(State::Ready) => {
                     if self.free(environment, call.cell, seen) {
                         return Withdrawal::NeverStarted;
@@ -265,7 +282,7 @@ impl<M: TunnelMemory> Tunnel<M> {
                         return Withdrawal::Running;
                     }
                 }
-                Some(State::Writing) | None => return Withdrawal::Corrupt,
+                Some(State::Free | State::Writing) | None => return Withdrawal::Corrupt,
             }
         }
         Withdrawal::Corrupt

@@ -524,3 +524,29 @@ fn threads_get_their_own_answers() {
     assert_eq!(ran, 3 * CALLS);
     assert!(is_empty(&tunnel));
 }
+
+/// Against a caller that takes another one's answer for its own when it comes back after
+/// as many uses of its cell as a generation can count.
+#[test]
+fn generations_that_wrap_mix_nothing_up() {
+    let mut memory = Memory::new();
+    let tunnel = memory.tunnel();
+    let first = call(&tunnel, b"first");
+    let (taken, _) = take(&tunnel).unwrap();
+    let nothing = tunnel.finish(&SingleProcess, participant(DISPATCHER), taken, None);
+    nothing.unwrap();
+    for _ in 1..CellWord::GENERATIONS {
+        let other = call_from(&tunnel, CALLER + 1, b"other", false).unwrap();
+        tunnel.withdraw(&SingleProcess, other);
+    }
+    let last = call_from(&tunnel, CALLER + 1, b"last", false).unwrap();
+    let (taken, argument) = take(&tunnel).unwrap();
+    assert_eq!(argument, b"last");
+    answer(&tunnel, taken, b"answer");
+    let word = CellWord::from_word(tunnel.memory().head(0).word.load(Relaxed));
+    assert_eq!(word.generation(), first.generation(), "it has wrapped");
+    assert_eq!(tunnel.progress(first), Progress::Ended);
+    assert!(!tunnel.forget(&SingleProcess, first));
+    assert_eq!(tunnel.withdraw(&SingleProcess, first), Withdrawal::Ended);
+    assert_eq!(fetch(&tunnel, last).unwrap(), b"answer");
+}

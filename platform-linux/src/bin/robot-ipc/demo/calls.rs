@@ -168,7 +168,7 @@ mod tests {
         for (share, exact) in [(0.0, 1), (0.5, 500), (0.99, 990), (0.999, 999), (1.0, 1000)] {
             let exact = Duration::from_micros(exact);
             let found = tally.percentile(share);
-            assert!(found >= exact && found <= exact.mul_f64(1.13), "{found:?}");
+            assert!(found >= exact && found <= exact.mul_f64(1.16), "{found:?}");
         }
         assert_eq!(tally.longest(), Duration::from_millis(1));
     }
@@ -176,7 +176,7 @@ mod tests {
     /// Against times that are counted beside the buckets, or before the end of their own.
     #[test]
     fn each_time_has_its_bucket() {
-        for nanoseconds in (0..64).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) * 15 / 8]) {
+        for nanoseconds in (0..60).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) * 15 / 8]) {
             let bucket = bucket_of(nanoseconds);
             assert!(bucket == BUCKETS - 1 || nanoseconds < end_of(bucket));
             assert!(bucket == 0 || nanoseconds >= end_of(bucket - 1));
