@@ -1,6 +1,8 @@
 //! The demo: a control loop in Rust, Python beside it, kills in between.
 #![cfg(feature = "command")]
 
+use robot_ipc::function::Reply;
+use robot_ipc::{FunctionOptions, HostFunctionDispatcher, Place};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -94,10 +96,15 @@ fn plays(demo: &Child) {
     }
 }
 
-/// Against a demo that proves nothing: it has to read, write and kill, and to
-/// find every value whole. Two run at once, and leave nothing behind.
+/// The last line: what has to be 0.
+fn faults(output: &Output) -> [u64; 4] {
+    ["torn", "lost", "mixed", "hung"].map(|key| number(output, key))
+}
+
+/// Against a demo that proves nothing: it has to read, write, call and kill, to find
+/// every value whole, and every answer its own. Two run at once, and leave nothing behind.
 #[test]
-fn two_demos_at_once_find_every_value_whole() {
+fn two_demos_at_once_find_every_value_whole_and_every_answer_their_own() {
     let started: Vec<Child> = (0..2)
         .map(|_| demo(2).spawn().expect("it starts"))
         .collect();
@@ -110,9 +117,25 @@ fn two_demos_at_once_find_every_value_whole() {
             String::from_utf8_lossy(&output.stderr)
         );
         assert!(number(&output, "written") > 100 && number(&output, "read") > 0);
-        assert_eq!((number(&output, "torn"), number(&output, "lost")), (0, 0));
+        assert_eq!(faults(&output), [0; 4]);
+        assert!(number(&output, "calls") > 100);
         if python_is_there() {
             assert!(number(&output, "kills") > 0);
+            let text = String::from_utf8_lossy(&output.stdout);
+            for called in ["move_to", "stop", "hand_at"] {
+                for side in ["Rust", "Python"] {
+                    let line = format!("\n{called} from {side}: ");
+                    let rest = text.split_once(&line).map(|(_, rest)| rest);
+                    let rest = rest.unwrap_or_else(|| panic!("no{line}in {text}"));
+                    let line = rest.lines().next().unwrap_or_default();
+                    assert!(line.contains(" answers, 0 errors, p50 "), "{text}");
+                    assert!(
+                        line.contains(", p99 ") && line.contains(", p99.9 "),
+                        "{text}"
+                    );
+                    assert!(!line.starts_with("0 "), "{text}");
+                }
+            }
         }
         nobody_is_left(id);
         assert_eq!(files_of(id), 0);
@@ -131,14 +154,15 @@ fn ctrl_c_ends_everything() {
     let pid = rustix::process::Pid::from_raw(id as i32).expect("a process");
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it is ours");
     let output = child.wait_with_output().expect("it ends");
-    assert_eq!((number(&output, "torn"), number(&output, "lost")), (0, 0));
+    assert_eq!(faults(&output), [0; 4]);
     nobody_is_left(id);
     assert_eq!(files_of(id), 0);
 }
 
-/// Against Python processes that go on when the demo itself is killed.
+/// Against Python processes that go on when the demo itself is killed, and against
+/// variables and functions of killed demos that stay.
 #[test]
-fn a_killed_demo_leaves_no_process_behind() {
+fn a_killed_demo_leaves_nothing_to_the_next_one() {
     if !python_is_there() {
         return;
     }
@@ -147,15 +171,9 @@ fn a_killed_demo_leaves_no_process_behind() {
     child.kill().expect("it is ours");
     child.wait().expect("it is ours");
     nobody_is_left(child.id());
-    for file in std::fs::read_dir("/dev/shm")
-        .expect("there is /dev/shm")
-        .flatten()
-    {
-        let prefix = format!("robot-ipc.demo-{}.", child.id());
-        if file.file_name().to_string_lossy().starts_with(&prefix) {
-            let _ = std::fs::remove_file(file.path());
-        }
-    }
+    let next = demo(1).output().expect("it starts");
+    assert!(next.status.success(), "{next:?}");
+    assert_eq!(files_of(child.id()), 0);
 }
 
 /// Against a demo that gives up where there is no Python.
@@ -176,5 +194,138 @@ fn without_python_the_rust_half_runs_alone() {
         "{text}"
     );
     assert!(number(&output, "written") > 100);
+    assert!(
+        text.contains("move_to from Rust: ") && !text.contains("hand_at"),
+        "{text}"
+    );
+    assert!(number(&output, "calls") > 100);
     assert_eq!(number(&output, "kills"), 0);
+    assert_eq!(faults(&output), [0; 4]);
+}
+
+// ------------------------------------------------------------- what is found
+
+/// Which of a demo's callers an impostor is after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Rust,
+    Controller,
+    /// The one that is killed.
+    Telemetry,
+}
+
+impl Side {
+    /// Who calls, by what it writes into an order.
+    fn of(caller: u64, demo: u32) -> Option<Side> {
+        let pid = caller as u32;
+        if pid == demo {
+            return Some(Side::Rust);
+        }
+        // It may be dead by now.
+        let program = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let program = String::from_utf8_lossy(&program).into_owned();
+        Some(match program.contains("HostFunctionDispatcher") {
+            true => Side::Controller,
+            false => Side::Telemetry,
+        })
+    }
+}
+
+/// The words of the demo's structs: caller, number, three numbers, sum; and caller,
+/// number, function, three numbers, sum.
+type Order = [u64; 6];
+type Done = [u64; 7];
+
+/// Serves `name` beside the demo: each call goes to one of the two. Those from `side` are
+/// answered by `answer`, the others as they should be.
+fn impostor(
+    demo: &Child,
+    name: &'static str,
+    side: Side,
+    mut answer: impl FnMut(Done) -> Done + Send + 'static,
+) -> HostFunctionDispatcher {
+    let id = demo.id();
+    let file = format!("/dev/shm/robot-ipc.demo-{id}.function.{name}");
+    let start = Instant::now();
+    while !Path::new(&file).exists() {
+        assert!(start.elapsed() < Duration::from_secs(30), "no {file}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let namespace = format!("demo-{id}");
+    let place = Place::new(Path::new("/dev/shm"), namespace.as_bytes()).expect("a place");
+    let options = FunctionOptions::new()
+        .place(place)
+        .max_argument_size(size_of::<Order>() as u64)
+        .max_response_size(size_of::<Done>() as u64);
+    let dispatcher = HostFunctionDispatcher::new(1).expect("a dispatcher");
+    let function = match name {
+        "move_to" => 0,
+        _ => 1,
+    };
+    dispatcher
+        .add_with(&options, name, move |arguments: &[u8]| {
+            let order: Order = bytemuck::pod_read_unaligned(arguments);
+            let mut done = [order[0], order[1], function, 0, 0, 0, 0];
+            if Side::of(order[0], id) == Some(side) {
+                done = answer(done);
+            }
+            done[6] = done[..6]
+                .iter()
+                .fold(0, |sum, word| sum.wrapping_add(*word));
+            Reply::Bytes(bytemuck::bytes_of(&done).to_vec())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+    dispatcher.start().unwrap_or_else(|error| panic!("{error}"));
+    dispatcher
+}
+
+fn sides() -> impl Iterator<Item = Side> {
+    [Side::Rust, Side::Controller, Side::Telemetry]
+        .into_iter()
+        .filter(|side| *side == Side::Rust || python_is_there())
+}
+
+/// Against a demo that takes the answer to another call for its own: one of the same
+/// caller, of another caller, or of another function.
+#[test]
+fn an_answer_to_another_call_fails_the_demo() {
+    for side in sides() {
+        let child = demo(3).spawn().expect("it starts");
+        let mut calls = 0;
+        let dispatcher = impostor(&child, "move_to", side, move |mut done| {
+            calls += 1;
+            done[calls % 3] ^= 1;
+            done
+        });
+        let output = child.wait_with_output().expect("it ends");
+        drop(dispatcher);
+        assert_eq!(output.status.code(), Some(1), "{side:?}: {output:?}");
+        assert!(number(&output, "mixed") >= 3, "{side:?}");
+        assert_eq!(number(&output, "hung"), 0, "{side:?}");
+    }
+}
+
+/// Against a demo that does not notice, or hides by a kill, that an answer never comes.
+#[test]
+fn an_answer_that_does_not_come_fails_the_demo() {
+    let started: Vec<_> = sides()
+        .map(|side| {
+            let child = demo(8).spawn().expect("it starts");
+            let mut is_first = true;
+            let dispatcher = impostor(&child, "stop", side, move |done| {
+                if core::mem::take(&mut is_first) {
+                    std::thread::sleep(Duration::from_secs(6));
+                }
+                done
+            });
+            (side, child, dispatcher)
+        })
+        .collect();
+    for (side, child, dispatcher) in started {
+        let output = child.wait_with_output().expect("it ends");
+        drop(dispatcher);
+        assert_eq!(output.status.code(), Some(1), "{side:?}: {output:?}");
+        assert_eq!(number(&output, "hung"), 1, "{side:?}: {output:?}");
+        assert_eq!(number(&output, "mixed"), 0, "{side:?}");
+    }
 }

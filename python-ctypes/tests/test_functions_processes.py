@@ -12,6 +12,7 @@ import unittest
 from support import (  # noqa: F401
     PATIENCE,
     TestCase,
+    environment,
     eventually,
     new_name,
     setUpModule,
@@ -400,7 +401,7 @@ class ManyCallers(TestCase):
         for _ in range(2):
             self.server(body, name)
         caller = self.caller(name)
-        for method in ("fork", "spawn", "forkserver"):
+        for method in ("fork", "spawn"):
             context = multiprocessing.get_context(method)
             processes = [
                 context.Process(target=check_answers, args=(name, "by name", 200)),
@@ -517,10 +518,8 @@ assert calls and caller._handle is None
             ("caller.unlink()", "None"),
         ):
             with self.subTest(use=use):
-                environment = dict(os.environ, **changes)
-                environment.update(self.environment())
                 process = self.start(
-                    code.replace("{}", use), new_name("function"), env=environment
+                    code.replace("{}", use), new_name("function"), env=environment(**changes)
                 )
                 output, errors = process.communicate(timeout=PATIENCE)
                 if expected == "TooLarge":
@@ -528,11 +527,6 @@ assert calls and caller._handle is None
                 else:
                     self.assertEqual((process.returncode, errors), (0, ""))
                     self.assertIn(expected, output)
-
-    def environment(self):
-        from support import environment
-
-        return environment()
 
 
 if __name__ == "__main__":

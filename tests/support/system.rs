@@ -127,6 +127,46 @@ pub fn wait_for_end_of_input() {
     }
 }
 
+/// From now on FUTEX_WAITV is refused to this process, as container runtimes do that do
+/// not know it. Returns whether it is.
+#[must_use]
+pub fn forbid_futex_waitv() -> bool {
+    let statement = |code: u32, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: 0,
+        k,
+    };
+    let number = libc::SYS_futex_waitv as u32;
+    let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+    let mut filter = [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
+        libc::sock_filter {
+            jt: 0,
+            jf: 1,
+            ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number)
+        },
+        statement(libc::BPF_RET | libc::BPF_K, refuse),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: the program and its filter live through the calls, which copy them; the
+    // last call has no waiters and reads nothing.
+    unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER,
+            &raw const program,
+        ) == 0
+            && libc::syscall(libc::SYS_futex_waitv, 0, 0, 0, 0, 0) == -1
+            && *libc::__errno_location() == libc::EPERM
+    }
+}
+
 /// Words that two processes share, to measure what the machine itself can do.
 #[derive(Debug)]
 pub struct SharedWords {

@@ -29,8 +29,13 @@ fn open(name: &str) -> HostFunctionCaller {
     HostFunctionCaller::open(name).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// `NAME [one-word-sleep] [idle-child]`: answers questions until the input ends.
+/// `NAME [one-word-sleep] [forbidden] [idle-child]`: answers questions until the input
+/// ends; `forbidden`: where the kernel refuses to sleep on many words.
 pub(crate) fn serve_forever(arguments: &[&str]) {
+    if arguments.contains(&"forbidden") && !system::forbid_futex_waitv() {
+        println!("not possible");
+        return;
+    }
     let _dispatcher = serve(arguments[0], arguments);
     println!("ready");
     system::wait_for_end_of_input();

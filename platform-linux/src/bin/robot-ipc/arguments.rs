@@ -99,7 +99,7 @@ mod tests {
                     "1",
                     "speed=0.5",
                     "\"a=b\"",
-                    "_q = [null]",
+                    "_q=[null]",
                     "größe={\"x\": true}",
                 ],
                 "((1, 'a=b'), {'speed': 0.5, '_q': [None], 'größe': {'x': True}})",

@@ -208,7 +208,11 @@ fn attend(
         }
     }
     // Who calls ends before those who serve.
-    let is_stuck = |waiting: Duration| u64::from(waiting > BOUND + SUSPICIOUS);
+    let limit = BOUND + SUSPICIOUS;
+    let is_stuck = |waiting: Duration| u64::from(waiting > limit);
+    while (SUSPICIOUS..=limit).contains(&all.telemetry.waiting()?) {
+        std::thread::sleep(TICK);
+    }
     all.hung += is_stuck(all.telemetry.waiting()?);
     let kills = victim.map_or(0, |victim| victim.kills);
     all.hung += u64::from(!all.callers.end());
