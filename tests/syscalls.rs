@@ -1,4 +1,4 @@
-//! What a variable in use asks of the kernel, and keeps of it: nothing.
+//! What a variable or a function in use asks of the kernel, and keeps of it: nothing.
 
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -11,8 +11,8 @@ use support::{Scratch, eventually, open, skipped};
 const CHILD: &str = env!("CARGO_BIN_EXE_child");
 const COUNT: u64 = 200;
 
-/// How often each system call was made between the marks 0 to 4.
-type Calls = [BTreeMap<String, u64>; 4];
+/// How often each system call was made between the marks 0 to 5.
+type Calls = [BTreeMap<String, u64>; 5];
 
 fn strace_works() -> bool {
     let mut strace = Command::new("strace");
@@ -41,7 +41,7 @@ fn calls(trace: &Path) -> Calls {
             *calls.entry(name.to_owned()).or_default() += 1;
         }
     }
-    assert_eq!(section, Some(4), "the trace has not all marks");
+    assert_eq!(section, Some(5), "the trace has not all marks");
     calls
 }
 
@@ -83,6 +83,7 @@ fn check_all(calls: &Calls) {
     }
     check_quiet("writes", &calls[1], COUNT);
     check_quiet("reads", &calls[2], COUNT);
+    check_quiet("function calls", &calls[4], 0);
 }
 
 /// Against a system call in a control loop.

@@ -2,7 +2,9 @@
 
 use crate::{SIZE, hear, number, open};
 use robot_ipc::testing::{Step, write_stepping};
+use robot_ipc::{Encoding, FunctionOptions, HostFunctionCaller, HostFunctionDispatcher};
 use std::cell::Cell;
+use std::time::Duration;
 use support::{pattern, system};
 
 /// A system call that can be told from all others in a trace.
@@ -11,8 +13,11 @@ fn mark(place: u32) {
 }
 
 /// `NAME COUNT`: between mark 0 and 1 one write; between 1 and 2 COUNT writes;
-/// between 2 and 3 COUNT reads of every kind; between 3 and 4 as often the time.
+/// between 2 and 3 COUNT reads of every kind; between 3 and 4 as often the time; between
+/// 4 and 5 COUNT calls of a function, served and answered.
 pub(crate) fn make_no_calls(arguments: &[&str]) {
+    let function = Function::new();
+    function.call();
     let variable = open(arguments[0]);
     let count = number(arguments[1]);
     let value = pattern(SIZE, 1);
@@ -51,7 +56,52 @@ pub(crate) fn make_no_calls(arguments: &[&str]) {
         let _ = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     }
     mark(4);
+    for _ in 0..count {
+        function.call();
+    }
+    mark(5);
     println!("done");
+}
+
+/// A function that this very thread calls and serves.
+struct Function {
+    dispatcher: HostFunctionDispatcher,
+    caller: HostFunctionCaller,
+}
+
+impl Function {
+    fn new() -> Function {
+        let dispatcher = HostFunctionDispatcher::new(1).expect("within the limits");
+        let options = FunctionOptions::new();
+        dispatcher
+            .add_for_next_call(&options, b"quiet")
+            .unwrap_or_else(|error| panic!("{error}"));
+        let caller = options.open("quiet");
+        Function {
+            dispatcher,
+            caller: caller.unwrap_or_else(|error| panic!("{error}")),
+        }
+    }
+
+    fn call(&self) {
+        let at_once = Some(Duration::ZERO);
+        let failed = |error: robot_ipc::Error| -> ! { panic!("{error}") };
+        let pending = self
+            .caller
+            .call(&[7; 64])
+            .unwrap_or_else(|error| failed(error));
+        let call = self
+            .dispatcher
+            .next_call(at_once)
+            .unwrap_or_else(|error| failed(error));
+        call.reply(&[8; 64], Encoding::RAW)
+            .unwrap_or_else(|error| failed(error));
+        let mut buffer = [0; 64];
+        pending
+            .wait_into(&mut buffer, at_once)
+            .unwrap_or_else(|error| failed(error));
+        assert_eq!(buffer, [8; 64]);
+    }
 }
 
 /// Is interrupted in the middle of a write; says how often the handler had run
