@@ -6,6 +6,38 @@ use crate::sharing::{Sharing, group_id};
 use crate::shm::{Access, Place};
 use robot_ipc_core::header::Kind;
 
+/// The setters of these options, for builders that have them as `opening`.
+macro_rules! opening_options {
+    () => {
+        /// Permission bits: read and write, such as `0o660`. Without this the
+        /// environment variable `ROBOT_IPC_MODE` counts, and then `0o600`.
+        pub fn mode(mut self, mode: u32) -> Self {
+            self.opening.mode = Some(mode);
+            self
+        }
+
+        /// The group to share with, by number. Without this the environment
+        /// variable `ROBOT_IPC_GROUP` counts, and then the process's own group.
+        pub fn group(mut self, group: u32) -> Self {
+            self.opening.group = Some(group);
+            self
+        }
+
+        /// The group to share with, by name or number.
+        pub fn group_name(mut self, group: &str) -> Self {
+            self.opening.group_name = Some(group.to_owned());
+            self
+        }
+
+        /// Where to look, instead of where the environment says.
+        pub fn place(mut self, place: $crate::Place) -> Self {
+            self.opening.place = Some(place);
+            self
+        }
+    };
+}
+pub(crate) use opening_options;
+
 /// The options of every kind of object.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Opening {

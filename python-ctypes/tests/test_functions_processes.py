@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import threading
 import time
 import unittest
 

@@ -2,9 +2,9 @@
 
 use super::{HostFunctionCaller, TunnelSegment};
 use crate::error::{Error, FunctionSizes, Reason, Result};
-use crate::opening::Opening;
+use crate::opening::{Opening, opening_options};
 use crate::segment::{Request, Segment};
-use crate::shm::{Access, Place};
+use crate::shm::Access;
 use crate::spinning::DEFAULT_SPIN;
 use robot_ipc_core::header::Kind;
 use robot_ipc_core::tunnel::{
@@ -93,29 +93,7 @@ impl FunctionOptions {
         self
     }
 
-    /// Permission bits, as for [`VariableOptions`](crate::VariableOptions::mode).
-    pub fn mode(mut self, mode: u32) -> Self {
-        self.opening.mode = Some(mode);
-        self
-    }
-
-    /// The group to share with, by number.
-    pub fn group(mut self, group: u32) -> Self {
-        self.opening.group = Some(group);
-        self
-    }
-
-    /// The group to share with, by name or number.
-    pub fn group_name(mut self, group: &str) -> Self {
-        self.opening.group_name = Some(group.to_owned());
-        self
-    }
-
-    /// Where to look, instead of where the environment says.
-    pub fn place(mut self, place: Place) -> Self {
-        self.opening.place = Some(place);
-        self
-    }
+    opening_options!();
 
     /// Callers: how long a call waits for a free cell, 1 s unless told otherwise.
     pub fn send_timeout(mut self, timeout: Duration) -> Self {

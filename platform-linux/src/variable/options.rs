@@ -2,9 +2,9 @@
 
 use super::{DEFAULT_WRITE_TIMEOUT, HostVariable, TypedVariable};
 use crate::error::{Error, Reason, Result};
-use crate::opening::Opening;
+use crate::opening::{Opening, opening_options};
 use crate::segment::{Request, Segment};
-use crate::shm::{Access, Place};
+use crate::shm::Access;
 use robot_ipc_core::codec::Codec;
 use robot_ipc_core::header::Kind;
 use robot_ipc_core::variable::{
@@ -70,36 +70,12 @@ impl VariableOptions {
         self
     }
 
-    /// Permission bits: read and write, such as `0o660`. Without this the
-    /// environment variable `ROBOT_IPC_MODE` counts, and then `0o600`.
-    pub fn mode(mut self, mode: u32) -> Self {
-        self.opening.mode = Some(mode);
-        self
-    }
-
-    /// The group to share with, by number. Without this the environment
-    /// variable `ROBOT_IPC_GROUP` counts, and then the process's own group.
-    pub fn group(mut self, group: u32) -> Self {
-        self.opening.group = Some(group);
-        self
-    }
-
-    /// The group to share with, by name or number.
-    pub fn group_name(mut self, group: &str) -> Self {
-        self.opening.group_name = Some(group.to_owned());
-        self
-    }
+    opening_options!();
 
     /// Only to read: the memory is mapped read-only, nothing is created, and
     /// neither a write nor a borrow is possible.
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.read_only = read_only;
-        self
-    }
-
-    /// Where to look, instead of where the environment says.
-    pub fn place(mut self, place: Place) -> Self {
-        self.opening.place = Some(place);
         self
     }
 

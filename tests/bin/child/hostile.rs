@@ -130,27 +130,53 @@ pub(crate) fn use_mutated(arguments: &[&str]) {
         .open(path("mutated"))
         .expect("its file");
     let good = std::fs::read(path("mutated")).expect("its file");
+    let rounds = while_words_change(
+        milliseconds,
+        seed,
+        |random| mutate(&file, &good, random),
+        || {},
+        |random| {
+            use_all(&variable, random);
+        },
+    );
+    println!("rounds {rounds}");
+}
+
+/// Does `use_it` again and again for so many milliseconds, while one thread makes
+/// `change`s and another one does `beside`. Says how often.
+fn while_words_change(
+    milliseconds: u64,
+    seed: u64,
+    change: impl Fn(&mut Random) + Sync,
+    beside: impl Fn() + Sync,
+    use_it: impl Fn(&mut Random),
+) -> u64 {
     let time = Duration::from_millis(milliseconds);
     let stop = AtomicU32::new(0);
-    let rounds = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut random = Random::new(seed ^ 0xABCD);
             while stop.load(Relaxed) == 0 {
-                mutate(&file, &good, &mut random);
+                change(&mut random);
                 std::thread::sleep(Duration::from_micros(random.below(300)));
+            }
+        });
+        scope.spawn(|| {
+            while stop.load(Relaxed) == 0 {
+                beside();
+                std::thread::sleep(Duration::from_micros(10));
             }
         });
         let mut random = Random::new(seed);
         let start = Instant::now();
         let mut rounds = 0;
         while start.elapsed() < time {
-            use_all(&variable, &mut random);
+            use_it(&mut random);
             rounds += 1;
         }
         stop.store(1, Relaxed);
         rounds
-    });
-    println!("rounds {rounds}");
+    })
 }
 
 /// Some random words, mostly control words; now and then all is good again.
@@ -200,36 +226,18 @@ pub(crate) fn call_mutated(arguments: &[&str]) {
         .write(true)
         .open(caller.subject().path())
         .expect("its file");
-    let time = Duration::from_millis(milliseconds);
-    let stop = AtomicU32::new(0);
-    let rounds = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut random = Random::new(seed ^ 0xABCD);
-            while stop.load(Relaxed) == 0 {
-                mutate_tunnel(&file, &bytes, &mut random);
-                std::thread::sleep(Duration::from_micros(random.below(300)));
-            }
-        });
-        scope.spawn(|| {
-            while stop.load(Relaxed) == 0 {
-                let dispatcher = HostFunctionDispatcher::new(1).expect("within the limits");
-                let echo = |arguments: &[u8]| arguments.to_vec();
-                if dispatcher.add_with(&options, "mutated", echo).is_ok() {
-                    let start = Instant::now();
-                    let _ = dispatcher.run(Some(Duration::from_millis(20)));
-                    assert!(start.elapsed() < Duration::from_secs(30), "it hangs");
-                }
-            }
-        });
-        let mut random = Random::new(seed);
-        let start = Instant::now();
-        let mut rounds = 0;
-        while start.elapsed() < time {
-            call_in_every_way(&options, &caller, &mut random);
-            rounds += 1;
+    let serve = || {
+        let dispatcher = HostFunctionDispatcher::new(1).expect("within the limits");
+        let echo = |arguments: &[u8]| arguments.to_vec();
+        if dispatcher.add_with(&options, "mutated", echo).is_ok() {
+            let start = Instant::now();
+            let _ = dispatcher.run(Some(Duration::from_millis(20)));
+            assert!(start.elapsed() < Duration::from_secs(30), "it hangs");
         }
-        stop.store(1, Relaxed);
-        rounds
+    };
+    let change = |random: &mut Random| mutate_tunnel(&file, &bytes, random);
+    let rounds = while_words_change(milliseconds, seed, change, serve, |random| {
+        call_in_every_way(&options, &caller, random);
     });
     println!("rounds {rounds}");
 }
