@@ -14,6 +14,7 @@ read and write, and named functions that one process offers and every process ma
     >>> from robot_ipc import HostFunctionCaller
     >>> divide = HostFunctionCaller("divide")   # in any other
     >>> divide(1, 4)
+    <Call of 'divide': under way>
     >>> divide.get_response()
     0.25
 
@@ -143,7 +144,7 @@ Exceptions, all of them a ``RobotIpcError``; in brackets what they are besides:
      └── InternalError                          a fault in the library; please report it
 
 A value that cannot be pickled raises what ``pickle`` raises. Whenever a write raises,
-the value before it stays; whenever a call raises, nothing was sent.
+the value before it stays; whenever ``caller(...)`` raises, nothing was sent.
 
 What functions raise is logged in the process that runs them, by ``logging``, under the
 name ``robot_ipc``.
@@ -913,6 +914,9 @@ _A_WHILE = 1.0
 
 # A coroutine that waits for a response looks for it so often, at least, in seconds.
 _AWAIT_SLICE = 0.01
+
+# So many outcomes wait for their numbers to become known: many more than there are cells.
+_EARLY_COUNT = 1024
 
 # A thread whose response another one fetched waits in such steps for it to be written
 # down, in seconds.
@@ -1940,6 +1944,12 @@ class Call(Generic[T]):
         return "<Call of {!r}: {}>".format(self._caller.name, state)
 
 
+def _in_one_step(results: List[Any], function: Any, *arguments: Any) -> None:
+    """Appends what a function of C returns: no signal handler can raise in between, so that
+    what was done is known."""
+    results.extend(starmap(function, (arguments,)))
+
+
 class HostFunctionCaller(Generic[T]):
     """Calls a function that another process offers with `HostFunctionDispatcher`.
 
@@ -1948,6 +1958,7 @@ class HostFunctionCaller(Generic[T]):
 
     >>> divide = HostFunctionCaller("divide")
     >>> divide(1, 4)
+    <Call of 'divide': under way>
     >>> divide.get_response()
     0.25
 
@@ -2119,7 +2130,7 @@ class HostFunctionCaller(Generic[T]):
 
         # The handles that somebody still has, by the numbers of their calls.
         self._calls: "weakref.WeakValueDictionary[int, Call[T]]" = weakref.WeakValueDictionary()
-        # Responses that `get_response` has, and was interrupted before it returned them.
+        # Responses that `get_response` has, and has yet to return: a signal handler may raise.
         self._undelivered: Deque[_Outcome] = deque()
         self._forget_other_threads()
         self._handle = handle
@@ -2204,7 +2215,7 @@ class HostFunctionCaller(Generic[T]):
         it, even if a later call is done. None at once if all calls have ended without one,
         which is told once, and if the calls are one-way.
 
-        >>> divide(1, 4), divide(1, 5)
+        >>> handles = [divide(1, 4), divide(1, 5)]
         >>> divide.get_response(), divide.get_response()
         (0.25, 0.2)
 
@@ -2222,12 +2233,21 @@ class HostFunctionCaller(Generic[T]):
             _nanoseconds(timeout, "timeout")
         if handle.max_sz_ret == 0:
             return None
-        outcome = self._next_undelivered() or self._wait_for(handle, None, timeout, True)
+        taken: List[_Outcome] = []
         try:
-            response: Optional[T] = self._value(outcome)
+            while not taken:
+                if not self._undelivered:
+                    self._wait_for(handle, None, timeout, True)
+                try:
+                    _in_one_step(taken, self._undelivered.popleft)
+                except IndexError:
+                    pass  # another thread has taken it
+            response: Optional[T] = self._value(taken[0])
             return response
-        except KeyboardInterrupt:
-            self._undelivered.appendleft(outcome)
+        except RobotIpcError:
+            raise
+        except BaseException:  # of a signal handler: next time, then
+            self._undelivered.extendleft(taken)
             raise
 
     def call(self, /, *args: Any, timeout: Optional[float] = None, **kwargs: Any) -> T:
@@ -2336,19 +2356,16 @@ class HostFunctionCaller(Generic[T]):
 
     # ------------------------------------------------------------------ wait
 
-    def _next_undelivered(self) -> Optional[_Outcome]:
-        try:
-            return self._undelivered.popleft()
-        except IndexError:
-            return None
-
     def _result_of(self, call: Call[T], timeout: Optional[float], quick_first: bool) -> T:
         outcome = call._outcome
         if outcome is None:
             handle = self._handle or self._refuse()
             outcome = self._wait_for(handle, call, timeout, quick_first)
-        if self._undelivered and outcome in self._undelivered:
-            self._undelivered.remove(outcome)
+        if self._undelivered:
+            try:
+                self._undelivered.remove(outcome)  # what get_response has yet to return
+            except ValueError:
+                pass
         value: T = self._value(outcome)
         return value
 
@@ -2359,7 +2376,8 @@ class HostFunctionCaller(Generic[T]):
         timeout: Optional[float],
         quick_first: bool,
     ) -> _Outcome:
-        """How a call ended, or the oldest if it is None; raises if it has not in time."""
+        """How a call ended, or the oldest if it is None, which is also left among what is
+        undelivered; raises if it has not in time."""
         number = 0 if call is None else call._number.value
         scratch = handle.take_scratch()
         status, outcome = _INTERRUPTED, None
@@ -2406,25 +2424,29 @@ class HostFunctionCaller(Generic[T]):
             arguments = (handle.pointer,) + arguments
         scratch.stamp.call = scratch.stamp.has_value = 0
         statuses: List[int] = []
+        outcomes: List[_Outcome] = []
+        delivered: List[None] = []
         busy = _Busy()
         busy.join(self._fetches)
         try:
-            # In one step: no signal handler can raise between the call and the list.
-            statuses.extend(starmap(function, (arguments,)))
-            return statuses[0], self._recorded(statuses[0], scratch)
+            _in_one_step(statuses, function, *arguments)
+            self._record(statuses[0], scratch, outcomes)
+            if outcomes and not number:
+                _in_one_step(delivered, self._undelivered.append, outcomes[0])
         except BaseException:
-            if statuses:
-                outcome = self._recorded(statuses[0], scratch)
-                if outcome is not None and not number:
-                    self._undelivered.append(outcome)
+            if statuses and not outcomes:
+                self._record(statuses[0], scratch, outcomes)
+            if outcomes and not number and not delivered:
+                self._undelivered.append(outcomes[0])
             raise
         finally:
             del busy
+        return statuses[0], outcomes[0] if outcomes else None
 
-    def _recorded(self, status: int, scratch: _Scratch) -> Optional[_Outcome]:
-        """Writes down how a call ended, for its handle; None if none has."""
+    def _record(self, status: int, scratch: _Scratch, outcomes: List[_Outcome]) -> None:
+        """Writes down how a call ended, if one has, in `outcomes` and for its handle."""
         if status not in _ENDS:
-            return None
+            return
         response = scratch.stamp
         outcome = _Outcome(status, has_value=bool(response.has_value), encoding=response.encoding)
         if status == _OK or status == _RAISED:
@@ -2440,7 +2462,9 @@ class HostFunctionCaller(Generic[T]):
                         call._outcome = outcome
                 elif self._sends:
                     self._early[response.call] = outcome
-        return outcome
+                    if len(self._early) > _EARLY_COUNT:
+                        del self._early[next(iter(self._early))]
+        outcomes.append(outcome)
 
     def _settled(self, call: Call[T]) -> _Outcome:
         """How a call ended, which the library told already: perhaps to another thread, and
@@ -3071,20 +3095,20 @@ class HostFunctionDispatcher:
         number, info = ctypes.c_uint64(), _FunctionInfo()
         handle = self._own_handle()
         with self._lock:  # whoever takes a call of it meanwhile waits for its entry
+            arguments = (encoded_name, ctypes.byref(options), None, None, ctypes.byref(number))
             status = _INTERRUPTED
-            while status == _INTERRUPTED:
-                status = _add(
-                    handle.pointer,
-                    encoded_name,
-                    ctypes.byref(options),
-                    None,
-                    None,
-                    ctypes.byref(number),
-                )
-            if status == _BAD_ARGUMENT:  # it is there: nothing else can be wrong here
-                raise BadOption("{}; remove it first".format(_text(_last_error())))
-            _check(status)
-            self._functions[number.value] = function
+            try:
+                while status == _INTERRUPTED:
+                    status = _add(handle.pointer, *arguments)
+                if status == _BAD_ARGUMENT:  # it is there: nothing else can be wrong here
+                    raise BadOption("{}; remove it first".format(_text(_last_error())))
+                _check(status)
+                self._functions[number.value] = function
+            except BaseException:
+                if number.value:  # Ctrl-C, just now
+                    _remove_function(handle.pointer, number)
+                    self._functions.pop(number.value, None)
+                raise
         if _function_info(handle.pointer, number, ctypes.byref(info)) == _OK:
             self._lost_calls += info.lost_calls
             _warn_of_lost_calls(name, info.lost_calls)

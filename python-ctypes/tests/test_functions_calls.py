@@ -229,14 +229,6 @@ class Order(TestCase):
             eventually(lambda: all(asked), "all have answers")
             self.assertEqual([outcome[0] for outcome in asked], [(None, n) for n in range(4)])
             self.assertEqual(fetched, sorted(fetched))
-            self.doCleanupsOfThreads()
-
-    def doCleanupsOfThreads(self):
-        for function, arguments, options in [
-            entry for entry in self._cleanups if getattr(entry[0], "__name__", "") == "join"
-        ]:
-            function(*arguments, **options)
-            self._cleanups.remove((function, arguments, options))
 
 
 class Withdrawing(TestCase):
@@ -523,7 +515,8 @@ class Formats(TestCase):
         self.assertEqual((pose.x, pose.valid), (2.5, True))
         self.assertIsNone(caller.call(Goal(0), timeout=PATIENCE))
         for arguments, options in (((), {}), ((Goal(1), Goal(2)), {}), ((), {"goal": Goal(1)})):
-            self.assertRaisesWith(TypeError, ["one argument", "Goal"], caller, *arguments, **options)
+            parts = ["one argument", "arg_format Goal"]
+            self.assertRaisesWith(TypeError, parts, caller, *arguments, **options)
         self.assertRaisesWith(TypeError, ["arg_format Goal", "int"], caller, 5)
         self.assertRaises(robot_ipc.NoCallOutstanding, caller.get_response)
 
@@ -660,7 +653,8 @@ class Callers(TestCase):
         caller = self.serve(lambda **options: sorted(options.items()))
         options = {"args": 1, "name": 2, "self": 3, "timeout": 4}
         self.assertEqual(caller(**options).result(PATIENCE), sorted(options.items()))
-        self.assertEqual(caller.call(**dict(options, timeout=PATIENCE)), sorted(options.items())[:3])
+        options["timeout"] = PATIENCE
+        self.assertEqual(caller.call(**options), sorted(options.items())[:3])
         self.assertRaises(robot_ipc.BadOption, caller.call, timeout=-1)
 
 

@@ -88,7 +88,8 @@ class Raising(TestCase):
         comes."""
         error = self.raised(fails_deep_inside, "missing")
         self.assertEqual((error.type_name, error.message), ("KeyError", "'missing'"))
-        self.assertIn('in fails_deep_inside\n    return {"x": {}}["x"][value]', error.remote_traceback)
+        source = 'in fails_deep_inside\n    return {"x": {}}["x"][value]'
+        self.assertIn(source, error.remote_traceback)
         self.assertNotIn("robot_ipc.py", error.remote_traceback)
         self.assertIn(error.remote_traceback.rstrip(), str(error))
         self.assertIn("raised KeyError: 'missing'", str(error))
@@ -203,9 +204,8 @@ class Raising(TestCase):
                 self.assertEqual(error.remote_traceback, whole.remote_traceback)
             if error.remote_traceback:
                 self.assertEqual(error.message, whole.message)
-            seen.add(
-                (error.message == whole.message, bool(error.remote_traceback), bool(error.__cause__))
-            )
+            is_whole = error.message == whole.message
+            seen.add((is_whole, bool(error.remote_traceback), bool(error.__cause__)))
         self.assertEqual(
             seen,
             {(False, False, False), (True, False, False), (True, True, False), (True, True, True)},

@@ -57,6 +57,7 @@ class Kills(TestCase):
         first = self.server(SLOW, name)
         caller = self.caller(name)
         self.assertEqual(caller.call("before", timeout=PATIENCE), ("before", first.pid))
+        delays = []
         for ask in ("result", "get_response", "call", "done"):
             asked = []
             if ask == "call":
@@ -73,7 +74,7 @@ class Kills(TestCase):
             first.kill()
             begin = time.monotonic()
             eventually(lambda: asked, "it was told")
-            self.assertLess(time.monotonic() - begin, 0.5 + 1.0)  # and what a busy machine adds
+            delays.append(time.monotonic() - begin)
             if ask == "done":
                 self.assertEqual(asked, [(None, None)])
                 asked = self.in_thread(handle.result)
@@ -83,6 +84,7 @@ class Kills(TestCase):
                 self.assertIn(part, str(asked[0][0]))
             first = self.server(SLOW, name)
             self.assertEqual(caller.call("after", timeout=PATIENCE), ("after", first.pid))
+        self.assertLess(min(delays), 0.5)  # the promise, on a machine that is not too busy
 
     def test_an_idle_forked_child_of_a_killed_dispatcher(self):
         """Against a child that keeps its dead parent alive in the eyes of callers."""
@@ -260,7 +262,8 @@ class Interrupts(TestCase):
         """Against a command that runs when its sender has been interrupted; and against a
         wait that takes the call back, too."""
         name = new_name("function")
-        after = "dispatcher.add(name, lambda *a: print(*a, flush=True), cells=4)\ndispatcher.run(0.3)"
+        after = "dispatcher.add(name, lambda *a: print(*a, flush=True), cells=4)\n"
+        after += "dispatcher.run(0.3)"
         self.assertEqual(self.interrupted(name, "caller.call('call')", after), "")
         code = "handle = caller('handle'); handle.result()"
         self.assertEqual(self.interrupted(name, code, after), "handle\n")
@@ -285,7 +288,7 @@ class Interrupts(TestCase):
             robot_ipc.RemoteError, ["KeyboardInterrupt"], handle.result, PATIENCE
         )
         self.assertEqual(error.type_name, "KeyboardInterrupt")
-        self.assertRaises(robot_ipc.RobotIpcError, queued.result, 5)
+        self.assertRaises(robot_ipc.RobotIpcError, queued.result, 0.1)
 
     def test_a_function_that_raises_it_in_run(self):
         """Against a function that cannot end its program, or takes its caller along."""
@@ -337,6 +340,21 @@ class Interrupts(TestCase):
                         answer = None
                 self.assertEqual(abs(answer), number)
                 self.assertEqual(call.result(), answer)
+        # By order, and without handles. An answer is on its way back to here until it is in
+        # the list: that step is Python's own.
+        for number in range(600):
+            caller(number)
+            caller(number + 0.5)
+            answers, delay = [], 1e-6 + 2e-6 * (number % 60)
+            while len(answers) < 2:
+                delay *= 1.3
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, delay)
+                    answers.extend(map(caller.get_response, (PATIENCE,)))
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                except Now:
+                    interrupts += 1
+            self.assertEqual(answers, [number, number + 0.5])
         self.assertGreater(interrupts, 50)
 
     def test_a_signal_handler_that_calls(self):

@@ -183,9 +183,9 @@ class Dispatcher(TestCase):
     def test_the_signatures(self):
         """Against a signature that the documented calls do not fit."""
         self.assertEqual(defaults(HostFunctionDispatcher.__init__)[0][0], "max_func_count")
-        names = [name for name, _ in defaults(HostFunctionDispatcher.add)]
-        self.assertEqual(names, ["name", "foo", "max_sz_args", "max_sz_ret"])
-        self.assertEqual([value for _, value in defaults(HostFunctionDispatcher.add)[2:]], [4096] * 2)
+        names, values = zip(*defaults(HostFunctionDispatcher.add))
+        self.assertEqual(names, ("name", "foo", "max_sz_args", "max_sz_ret"))
+        self.assertEqual(values[2:], (4096, 4096))
 
     def test_as_many_functions_as_were_announced(self):
         """Against a count that means something else."""

@@ -187,9 +187,23 @@ impl HostFunctionCaller {
     /// the time limit or by a signal, the call is withdrawn: it never starts later, and
     /// if it is running, nobody hears of its response.
     pub fn call_within(&self, arguments: &[u8], timeout: Duration) -> Result<Option<Response>> {
+        self.call_encoded_within(arguments, Encoding::RAW, timeout)
+    }
+
+    /// As [`call_within`](HostFunctionCaller::call_within), for bytes that another codec
+    /// made.
+    ///
+    /// # Errors
+    /// As `call_within`.
+    pub fn call_encoded_within(
+        &self,
+        arguments: &[u8],
+        encoding: Encoding,
+        timeout: Duration,
+    ) -> Result<Option<Response>> {
         let start = Instant::now();
         let limit = self.send_timeout.min(timeout);
-        let id = self.send(arguments, Encoding::RAW, limit)?;
+        let id = self.send(arguments, encoding, limit)?;
         let left = timeout.saturating_sub(start.elapsed());
         let response = self.response(Which::Number(id), Some(left));
         if response.is_err() {

@@ -98,10 +98,10 @@ impl HostFunctionCaller {
                 Look::Ended(id, received) => return (id, received),
                 Look::GoesOn(pending) => pending,
             };
-            if turn.is_none() {
-                if let Err(error) = serving::check_not_alone(&self.segment) {
-                    return (pending.id, Err(error));
-                }
+            if turn.is_none()
+                && let Err(error) = serving::check_not_alone(&self.segment)
+            {
+                return (pending.id, Err(error));
             }
             let turn = turn.get_or_insert_with(|| self.spin.turn());
             match self.wait_a_while(&pending, turn, start, timeout) {

@@ -86,8 +86,8 @@ impl Layout for VariableGeometry {
 }
 
 /// For so long after a call was made, or its caller was asked for, that caller is taken
-/// to live.
-const FRESH: Duration = Duration::from_micros(100);
+/// to live. Less than a process takes to end: nobody can know of its death earlier.
+const FRESH: Duration = Duration::from_micros(10);
 
 /// What a process has of a function's cells.
 #[derive(Debug, Default)]

@@ -43,7 +43,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// none comes.
 const SUSPICIOUS: Duration = Duration::from_millis(250);
 
-/// What the demo is asked to do.
+/// Runs a control loop in Rust, steered and called from Python, with kills in between
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Demo {
     /// How long it runs.
@@ -278,7 +278,7 @@ impl Everybody {
         let died = self.telemetry.calls()?.sum().under_way();
         if died > 0 {
             say(&format!(
-                "{died} calls were under way when their caller was killed"
+                "calls under way when their caller was killed: {died}"
             ));
         }
         let mut sum = self.calls()?.sum();
