@@ -141,6 +141,17 @@ with robot_ipc.HostVariable(name, data_format=Pose, namespace=space) as pose:
     pose.data = Pose(2.5, True)
     assert (pose.data.x, pose.data.valid) == (2.5, True)
     pose.unlink()
+dispatcher = robot_ipc.HostFunctionDispatcher(1)
+def divide(a, b): return a / b
+dispatcher.add("divide", divide, namespace=space)
+dispatcher.start()
+with robot_ipc.HostFunctionCaller("divide", namespace=space) as caller:
+    assert caller.call(1, b=4, timeout=30) == 0.25
+    try: caller.call(1, 0, timeout=30)
+    except robot_ipc.RemoteError as error:
+        assert isinstance(error.__cause__, ZeroDivisionError) and "in divide" in str(error)
+    del dispatcher
+    caller.unlink()
 print("whole")
 "#;
     let Some(first) = Python::default() else {
