@@ -506,7 +506,9 @@ fn large_arguments_and_a_dispatcher_in_this_thread() {
     let caller = large.open("large").expect("it exists");
     let asking = std::thread::spawn(move || {
         for round in 0..20u64 {
-            let argument: Vec<u8> = (0..1u64 << 20).map(|at| ((at * round) >> 3) as u8).collect();
+            let argument: Vec<u8> = (0..1u64 << 20)
+                .map(|at| ((at * round) >> 3) as u8)
+                .collect();
             let response = caller.call_within(&argument, PATIENCE).expect("an answer");
             assert!(response.expect("bytes").bytes == answer(&argument));
         }

@@ -4,6 +4,8 @@
 use robot_ipc::function::{FunctionStatus, HostFunctionCaller};
 use robot_ipc::{HostFunctionDispatcher, Reason};
 use rustix::process::Signal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use support::function::{PATIENCE, add_answering, ask, options, question, read_question};
 use support::process::{Partner, State};
@@ -186,12 +188,12 @@ fn a_caller_can_be_killed_at_each_step() {
             "one-way" => options(&scratch).max_response_size(0),
             _ => options(&scratch),
         };
-        let ran = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
-        let count = std::sync::Arc::clone(&ran);
+        let ran = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&ran);
         let dispatcher = HostFunctionDispatcher::new(1).expect("within the limits");
         let function = move |arguments: &[u8]| {
             assert!(read_question(arguments).is_some(), "it is torn");
-            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            count.fetch_add(1, Relaxed);
         };
         let added = dispatcher.add_with(&sized, "command", function);
         added.unwrap_or_else(|error| panic!("{error}"));
@@ -211,10 +213,10 @@ fn a_caller_can_be_killed_at_each_step() {
         // One-way calls of the dead may wait for somebody to look around.
         eventually("all that was commanded has run", || {
             let _ = dispatcher.run(Some(Duration::from_millis(1)));
-            ran.load(std::sync::atomic::Ordering::Relaxed) >= expected
+            u64::from(ran.load(Relaxed)) >= expected
         });
         assert_eq!(
-            ran.load(std::sync::atomic::Ordering::Relaxed),
+            u64::from(ran.load(Relaxed)),
             expected,
             "{what} killed at {step}"
         );

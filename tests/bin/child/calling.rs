@@ -6,7 +6,7 @@ use robot_ipc::testing::{Hook, install};
 use robot_ipc::{DispatcherOptions, FunctionOptions, HostFunctionDispatcher, Reason};
 use std::collections::VecDeque;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use support::Random;
 use support::function::{PATIENCE, add_answering, ask, check_answer, question};
@@ -122,14 +122,14 @@ pub(crate) fn call_forever(arguments: &[&str]) {
 pub(crate) fn call_the_mortal(arguments: &[&str]) {
     let (caller, asker) = (open(arguments[0]), number(arguments[1]));
     let mut random = Random::new(asker + 1);
-    static IS_OVER: AtomicBool = AtomicBool::new(false);
+    static IS_OVER: AtomicU32 = AtomicU32::new(0);
     std::thread::spawn(|| {
         system::wait_for_end_of_input();
-        IS_OVER.store(true, Relaxed);
+        IS_OVER.store(1, Relaxed);
     });
     println!("ready");
     let (mut answers, mut deaths, mut longest) = (0, 0, Duration::ZERO);
-    while !IS_OVER.load(Relaxed) {
+    while IS_OVER.load(Relaxed) == 0 {
         let question = question(&mut random, asker, answers);
         let start = Instant::now();
         match caller.call_within(&question, PATIENCE) {
@@ -150,7 +150,7 @@ pub(crate) fn call_the_mortal(arguments: &[&str]) {
 }
 
 static AT: OnceLock<(String, Act)> = OnceLock::new();
-static PASSES: AtomicU64 = AtomicU64::new(0);
+static PASSES: AtomicU32 = AtomicU32::new(0);
 
 fn act_there(reached: &'static str) {
     if let Some((_, act)) = AT.get().filter(|(step, _)| step == reached)
