@@ -260,7 +260,7 @@ fn the_answer_to_a_withdrawn_call_is_discarded() {
 /// woken by each of them, and one that has more, in both ways to sleep.
 #[test]
 fn as_many_functions_as_the_limit() {
-    for (count, one_word_sleep) in [(127, false), (200, false), (40, true)] {
+    for (count, one_word_sleep) in [(127, false), (200, false), (MAX_FUNCTIONS, true)] {
         let scratch = Scratch::new();
         let options = options(&scratch)
             .max_argument_size(64)

@@ -305,6 +305,26 @@ fn a_dispatcher_stops_and_starts() {
     assert_eq!(response.expect("bytes").bytes, b"by hand");
 }
 
+/// Against a stop that comes just when a thread begins to serve, and is forgotten.
+#[test]
+fn a_stop_is_never_lost() {
+    let scratch = Scratch::new();
+    let mut random = Random::new(support::seed("stops"));
+    for _ in 0..300 {
+        let dispatcher = Arc::new(answering(&scratch, "answer"));
+        let server = Arc::clone(&dispatcher);
+        let serving = std::thread::spawn(move || server.next_call(None).map(drop));
+        for _ in 0..random.below(20_000) {
+            core::hint::spin_loop();
+        }
+        dispatcher.stop();
+        let end = serving.join().expect("no panic").expect_err("no call");
+        assert_eq!(*end.reason(), Reason::Stopped);
+        let status = FunctionStatus::of(scratch.place(), "answer").expect("it exists");
+        assert!(status.servers.is_empty(), "it still says that it serves");
+    }
+}
+
 /// The next call, as soon as the dispatcher's own thread has ended.
 fn eventually_next(dispatcher: &HostFunctionDispatcher) -> robot_ipc::IncomingCall {
     let mut found = None;

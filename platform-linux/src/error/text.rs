@@ -155,7 +155,7 @@ impl fmt::Display for Reason {
             Reason::TooManyParticipants => {
                 write!(
                     f,
-                    "{MAX_PARTICIPANTS} processes write it already, which is the limit"
+                    "{MAX_PARTICIPANTS} processes use it already, which is the limit"
                 )
             }
             Reason::ReadOnly { operation } => {

@@ -16,7 +16,7 @@ use crate::error::{Error, Reason, Result};
 use crate::spinning::Spin;
 use crate::{clock, fork, futex};
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use robot_ipc_core::codec::Encoding;
 use robot_ipc_core::recovery::Recoverable;
 use robot_ipc_core::tunnel::{BellWord, Outcome, Part, Taken, TunnelMemory};
@@ -86,6 +86,18 @@ impl Function {
     }
 }
 
+/// Where a dispatcher is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Phase {
+    /// Nobody has asked for a call yet.
+    New,
+    /// Its functions are served.
+    Serving,
+    /// It was stopped, and not started again.
+    Stopped,
+}
+
 /// What a dispatcher and its thread share.
 pub(super) struct Inner {
     pub(super) max_functions: usize,
@@ -99,8 +111,8 @@ pub(super) struct Inner {
     pub(super) rounds: Mutex<Rounds>,
     /// A call was taken and has no reply yet.
     pub(super) is_replying: AtomicBool,
-    pub(super) is_serving: AtomicBool,
-    pub(super) is_stopped: AtomicBool,
+    /// A [`Phase`].
+    pub(super) phase: AtomicU32,
     pub(super) generation: u32,
 }
 
@@ -108,7 +120,7 @@ impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dispatcher")
             .field("max_functions", &self.max_functions)
-            .field("is_serving", &self.is_serving)
+            .field("phase", &self.phase)
             .finish_non_exhaustive()
     }
 }
@@ -175,10 +187,14 @@ impl Inner {
         Err(Error::without_subject(Reason::Forked { what }))
     }
 
+    pub(super) fn is_in(&self, phase: Phase) -> bool {
+        // Relaxed: the control word announces every change.
+        self.phase.load(Relaxed) == phase as u32
+    }
+
     /// From now on functions count as served.
     pub(super) fn resume(&self) -> Result<()> {
-        self.is_stopped.store(false, Relaxed);
-        self.is_serving.store(true, Relaxed);
+        self.phase.store(Phase::Serving as u32, Relaxed);
         self.prepare()?;
         self.control.ring();
         Ok(())
@@ -190,7 +206,8 @@ impl Inner {
         let by_listeners = self.sleeps_on_one_word() || functions.len() > MAX_BELLS;
         for function in functions.iter() {
             let mut serving = lock(&function.serving);
-            if serving.is_none() && self.is_serving.load(Relaxed) {
+            // Whoever stops it takes these away afterwards, under the same lock.
+            if serving.is_none() && self.is_in(Phase::Serving) {
                 *serving = Some(Serving::new(&function.segment)?);
             }
             let mut listener = lock(&function.listener);
@@ -206,8 +223,7 @@ impl Inner {
     }
 
     pub(super) fn stop(&self) {
-        self.is_stopped.store(true, Relaxed);
-        self.is_serving.store(false, Relaxed);
+        self.phase.store(Phase::Stopped as u32, Relaxed);
         for function in lock(&self.functions).iter() {
             lock(&function.serving).take();
         }
@@ -220,6 +236,10 @@ impl Inner {
         let function = functions.remove(index);
         drop(functions);
         function.remove();
+        // Nobody may look for a call again: then nobody else lets go of it.
+        if let Ok(mut rounds) = self.rounds.try_lock() {
+            rounds.functions.retain(|noted| noted.function.id != id);
+        }
         self.control.ring();
         Some(function)
     }
@@ -244,12 +264,13 @@ impl Inner {
         let mut turn = None;
         loop {
             let control = self.control.seen();
-            if self.is_stopped.load(Relaxed) {
-                return Err(Error::without_subject(Reason::Stopped).into());
+            if self.is_in(Phase::New) {
+                // Not if it was stopped meanwhile.
+                let (new, serving) = (Phase::New as u32, Phase::Serving as u32);
+                let _ = self.phase.compare_exchange(new, serving, Relaxed, Relaxed);
             }
-            if !self.is_serving.load(Relaxed) {
-                self.resume()?;
-                continue;
+            if self.is_in(Phase::Stopped) {
+                return Err(Error::without_subject(Reason::Stopped).into());
             }
             if rounds.noted_at != Some(control) {
                 self.note_functions(&mut rounds, control)?;

@@ -8,7 +8,9 @@
 #![allow(clippy::disallowed_types)]
 
 use super::FunctionOptions;
-use super::at_work::{Callback, Function, FunctionId, Inner, NoNextCall, OnError, Rounds, lock};
+use super::at_work::{
+    Callback, Function, FunctionId, Inner, NoNextCall, OnError, Phase, Rounds, lock,
+};
 use super::incoming::{IncomingCall, IntoReply, Reply};
 use super::serving::is_at_work_for;
 use crate::error::{Error, FunctionSizes, Reason, Result};
@@ -16,7 +18,7 @@ use crate::fork;
 use crate::spinning::{DEFAULT_SPIN, Spin};
 use core::any::Any;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32};
 use rustix::io::Errno;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,8 +122,7 @@ impl DispatcherOptions {
                 next_id: Mutex::new(1),
                 rounds: Mutex::new(Rounds::default()),
                 is_replying: AtomicBool::new(false),
-                is_serving: AtomicBool::new(false),
-                is_stopped: AtomicBool::new(false),
+                phase: AtomicU32::new(Phase::New as u32),
                 generation: fork::generation(),
             }),
             thread: Mutex::new(None),
@@ -260,7 +261,7 @@ impl HostFunctionDispatcher {
             is_removed: AtomicBool::new(false),
         }));
         drop(functions);
-        if inner.is_serving.load(Relaxed)
+        if inner.is_in(Phase::Serving)
             && let Err(error) = inner.prepare()
         {
             inner.take_out(id);

@@ -140,8 +140,11 @@ impl IncomingCall {
     }
 
     /// As [`reply_error`](IncomingCall::reply_error), for an error that is more than
-    /// text: after the text a NUL, and whatever `encoding` says.
-    pub(crate) fn reply_error_encoded(self, bytes: &[u8], encoding: Encoding) -> Result<()> {
+    /// text: after the text a NUL, and whatever `encoding` says. What does not fit is cut.
+    ///
+    /// # Errors
+    /// Somebody has damaged the function's memory.
+    pub fn reply_error_encoded(self, bytes: &[u8], encoding: Encoding) -> Result<()> {
         self.finish(Outcome::RAISED, bytes, encoding)
     }
 
