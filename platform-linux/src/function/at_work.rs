@@ -355,7 +355,8 @@ impl Inner {
                     return Ok(Look::Call(call));
                 };
                 tunnel.memory().control().dropped.fetch_add(1, Relaxed);
-                let milliseconds = u32::try_from(max_age.as_millis()).unwrap_or(u32::MAX);
+                let milliseconds = max_age.as_micros().div_ceil(1000);
+                let milliseconds = u32::try_from(milliseconds).unwrap_or(u32::MAX);
                 let part = Part {
                     length: milliseconds,
                     encoding: Encoding::UNSPECIFIED,
