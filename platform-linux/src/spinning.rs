@@ -45,8 +45,8 @@ impl Spin {
         }
     }
 
-    /// A wait that begins now.
-    pub(crate) fn turn(&self) -> Turn<'_> {
+    /// A wait that begins now, for at most `time`.
+    pub(crate) fn turn(&self, time: Duration) -> Turn<'_> {
         let is_try = self.waits.fetch_add(1, Relaxed) % TRY_EVERY == TRY_EVERY - 1;
         let budget = if is_try {
             self.max
@@ -56,7 +56,8 @@ impl Spin {
         Turn {
             spin: self,
             start: Instant::now(),
-            budget,
+            budget: budget.min(time),
+            is_cut: time < budget,
             was_enough: None,
         }
     }
@@ -68,6 +69,8 @@ pub(crate) struct Turn<'a> {
     spin: &'a Spin,
     start: Instant,
     budget: Duration,
+    /// The time is less than the budget would have been: nothing is learnt if it is over.
+    is_cut: bool,
     /// Whether the budget was enough; `None` if it did not spin.
     was_enough: Option<bool>,
 }
@@ -84,7 +87,7 @@ impl Turn<'_> {
                 core::hint::spin_loop();
             }
             if self.start.elapsed() >= self.budget {
-                self.was_enough = Some(false);
+                self.was_enough = (!self.is_cut).then_some(false);
                 return false;
             }
         }
@@ -111,10 +114,13 @@ mod tests {
     fn the_budget_follows_what_happens() {
         let spin = Spin::new(DEFAULT_SPIN);
         for _ in 0..TRY_EVERY - 1 {
-            assert!(!spin.turn().until(|| false));
+            assert!(!spin.turn(Duration::MAX).until(|| false));
         }
         assert_eq!(spin.budget_ns.load(Relaxed), 0);
-        assert!(spin.turn().until(|| true), "the one that tries");
+        assert!(
+            spin.turn(Duration::MAX).until(|| true),
+            "the one that tries"
+        );
         assert_eq!(spin.budget_ns.load(Relaxed), spin.max.as_nanos() as u32);
     }
 }

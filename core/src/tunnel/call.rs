@@ -279,6 +279,10 @@ impl<M: TunnelMemory> Tunnel<M> {
                         .compare_exchange(seen.word(), orphan.word(), Relaxed, Relaxed)
                         .is_ok()
                     {
+                        if seen.is_waiting() {
+                            // Another thread of its caller: it waits for nothing.
+                            environment.wake_all(word);
+                        }
                         return Withdrawal::Running;
                     }
                 }

@@ -10,19 +10,22 @@
 
 use super::doorbells::{Control, Listener, MAX_BELLS, has_wait_any, sleep_error};
 use super::incoming::IncomingCall;
-use super::serving::Serving;
+use super::serving::{Serving, this_thread};
 use super::{Mapped, TunnelSegment};
 use crate::error::{Error, Reason, Result};
 use crate::spinning::Spin;
 use crate::{clock, fork, futex};
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use robot_ipc_core::codec::Encoding;
 use robot_ipc_core::recovery::Recoverable;
 use robot_ipc_core::tunnel::{BellWord, Outcome, Part, Taken, TunnelMemory};
 use rustix::io::Errno;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often a dispatcher looks whether the names still lead to its functions, and
@@ -107,8 +110,14 @@ pub(super) struct Inner {
     pub(super) control: Arc<Control>,
     pub(super) functions: Mutex<Vec<Arc<Function>>>,
     pub(super) next_id: Mutex<u64>,
-    /// Held by the thread that is looking for a call.
+    /// Somebody is looking for a call.
+    pub(super) is_looking: AtomicBool,
+    /// Held by whoever does.
     pub(super) rounds: Mutex<Rounds>,
+    /// The thread that has taken a call which has no reply yet, or 0.
+    pub(super) at_work: AtomicUsize,
+    /// The dispatcher's own thread, or 0.
+    pub(super) own_thread: AtomicUsize,
     /// A call was taken and has no reply yet.
     pub(super) is_replying: AtomicBool,
     /// A [`Phase`].
@@ -176,7 +185,13 @@ impl Inner {
     }
 
     pub(super) fn has_replied(&self) {
+        self.at_work.store(0, Relaxed);
         self.is_replying.store(false, Relaxed);
+    }
+
+    /// Whether the calling thread has taken a call that has no reply yet.
+    pub(super) fn is_at_work_here(&self) -> bool {
+        self.generation == fork::generation() && self.at_work.load(Relaxed) == this_thread()
     }
 
     pub(super) fn check_generation(&self) -> Result<()> {
@@ -252,15 +267,17 @@ impl Inner {
     ) -> Result<IncomingCall, NoNextCall> {
         self.check_generation()?;
         let busy = || Error::without_subject(Reason::Busy);
-        let mut rounds = match self.rounds.try_lock() {
-            Ok(rounds) => rounds,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Err(busy().into()),
-        };
+        if self.is_looking.swap(true, Acquire) {
+            return Err(busy().into());
+        }
+        let _looking = Looking(&self.is_looking);
+        let mut rounds = lock(&self.rounds);
         if self.is_replying.load(Relaxed) {
             return Err(busy().into());
         }
         let start = Instant::now();
+        // Not only behind a sleep: a busy one has to look around, too.
+        self.look_around(&mut rounds, start)?;
         let mut turn = None;
         loop {
             let control = self.control.seen();
@@ -299,7 +316,7 @@ impl Inner {
             };
             let changed =
                 || self.control.seen() != control || rounds.functions.iter().any(has_rung);
-            let turn = turn.get_or_insert_with(|| self.spin.turn());
+            let turn = turn.get_or_insert_with(|| self.spin.turn(left));
             if turn.until(changed) {
                 continue;
             }
@@ -307,7 +324,7 @@ impl Inner {
                 futex::Wakened::BySignal => {
                     return Err(Error::without_subject(Reason::Interrupted).into());
                 }
-                futex::Wakened::LookAgain => self.look_around(&mut rounds)?,
+                futex::Wakened::LookAgain => self.look_around(&mut rounds, Instant::now())?,
             }
         }
     }
@@ -434,8 +451,7 @@ impl Inner {
     }
 
     /// Every slice: whoever should have rung may have died before it did.
-    fn look_around(&self, rounds: &mut Rounds) -> Result<(), NoNextCall> {
-        let now = Instant::now();
+    fn look_around(&self, rounds: &mut Rounds, now: Instant) -> Result<(), NoNextCall> {
         let is_due = |last: &mut Option<Instant>, interval: Duration| {
             let is_due = now - *last.get_or_insert(now) >= interval;
             if is_due {
@@ -495,7 +511,8 @@ impl Inner {
 
     pub(super) fn tell(&self, error: &Error) {
         if let Some(on_error) = &self.on_error {
-            on_error(error);
+            // A panic there is not to end the serving.
+            let _ = catch_unwind(AssertUnwindSafe(|| on_error(error)));
         }
     }
 
@@ -505,11 +522,25 @@ impl Inner {
         let mut callback = lock(&function.callback);
         let done = match &mut *callback {
             Some(callback) => catch_unwind(AssertUnwindSafe(|| callback(call))),
+            None if function.is_removed.load(Relaxed) => {
+                Ok(call.reply_error("the function was removed before the call began"))
+            }
             None => Ok(call
                 .reply_error("the function has no callback, and can only be served by next_call")),
         };
+        drop(callback);
         if let Ok(Err(error)) = done {
             self.tell(&error);
         }
+    }
+}
+
+/// Somebody is looking for a call, until this is dropped.
+struct Looking<'a>(&'a AtomicBool);
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        // Release: pairs with the swap of whoever looks next.
+        self.0.store(false, Release);
     }
 }

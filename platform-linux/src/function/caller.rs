@@ -9,8 +9,9 @@ use crate::fork::PerProcess;
 use crate::shm::Subject;
 use crate::spinning::Spin;
 use core::convert::Infallible;
+use core::sync::atomic::Ordering::Relaxed;
 use robot_ipc_core::codec::{Codec, Encoding};
-use robot_ipc_core::tunnel::Withdrawal;
+use robot_ipc_core::tunnel::{Call, Withdrawal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -286,7 +287,7 @@ impl HostFunctionCaller {
             Some(index) => {
                 let call = outstanding.entries[index].call;
                 outstanding.entries.remove(index);
-                self.core().withdraw(&self.segment.system(), call)
+                self.take_back(call)
             }
             None => Withdrawal::Ended,
         }
@@ -298,8 +299,21 @@ impl HostFunctionCaller {
         if let Some(mine) = self.outstanding.get() {
             let mut outstanding = mine.lock().unwrap_or_else(PoisonError::into_inner);
             for entry in outstanding.entries.drain(..) {
-                self.core().withdraw(&self.segment.system(), entry.call);
+                self.take_back(entry.call);
             }
+        }
+    }
+
+    fn take_back(&self, call: Call) -> Withdrawal {
+        // Before its cell is free: who finds it taken compares this.
+        self.count_fetch();
+        self.core().withdraw(&self.segment.system(), call)
+    }
+
+    /// An answer is fetched, or will not be wanted any more.
+    pub(super) fn count_fetch(&self) {
+        if let Ok(me) = self.segment.registration("call it") {
+            me.local.fetches.fetch_add(1, Relaxed);
         }
     }
 

@@ -12,13 +12,13 @@ use super::at_work::{
     Callback, Function, FunctionId, Inner, NoNextCall, OnError, Phase, Rounds, lock,
 };
 use super::incoming::{IncomingCall, IntoReply, Reply};
-use super::serving::is_at_work_for;
+use super::serving::this_thread;
 use crate::error::{Error, FunctionSizes, Reason, Result};
 use crate::fork;
 use crate::spinning::{DEFAULT_SPIN, Spin};
 use core::any::Any;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use rustix::io::Errno;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,7 +120,10 @@ impl DispatcherOptions {
                 control: Arc::default(),
                 functions: Mutex::new(Vec::with_capacity(self.max_functions as usize)),
                 next_id: Mutex::new(1),
+                is_looking: AtomicBool::new(false),
                 rounds: Mutex::new(Rounds::default()),
+                at_work: AtomicUsize::new(0),
+                own_thread: AtomicUsize::new(0),
                 is_replying: AtomicBool::new(false),
                 phase: AtomicU32::new(Phase::New as u32),
                 generation: fork::generation(),
@@ -306,49 +309,54 @@ impl HostFunctionDispatcher {
         Ok(self.function(id)?.lost_calls)
     }
 
-    /// Does not serve the function any more. A call that is running goes on; the
-    /// others wait for somebody else.
+    /// Does not serve the function any more. A call of it that is running is waited for,
+    /// except from within; the others wait for somebody else. Its callback does not begin
+    /// again.
     ///
     /// # Errors
     /// The dispatcher has no such function.
     pub fn remove(&self, id: FunctionId) -> Result<()> {
         self.inner.check_generation()?;
-        let removed = self.inner.take_out(id);
-        removed
-            .map(drop)
-            .ok_or(Error::without_subject(Reason::NoSuchFunction))
+        let Some(function) = self.inner.take_out(id) else {
+            return Err(Error::without_subject(Reason::NoSuchFunction));
+        };
+        if !self.inner.is_at_work_here() {
+            let callback = lock(&function.callback).take();
+            drop(callback);
+        }
+        Ok(())
     }
 
     /// Serves in a thread of its own, until it is stopped or dropped.
     ///
     /// # Errors
-    /// It has one already, or the system gives none.
+    /// It has one already, which may be about to end, or the system gives none.
     pub fn start(&self) -> Result<()> {
         self.inner.check_generation()?;
+        let busy = || Error::without_subject(Reason::Busy);
+        if self.is_own_thread() {
+            return Err(busy());
+        }
+        // Held by whoever stops it, until the last thread has ended.
         let mut thread = lock(&self.thread);
         if thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
-            return Err(Error::without_subject(Reason::Busy));
+            return Err(busy());
         }
         self.inner.resume()?;
         let inner = Arc::clone(&self.inner);
         let spawned = std::thread::Builder::new()
             .name("robot-ipc".to_owned())
-            .spawn(move || {
-                loop {
-                    match inner.run(None) {
-                        // A signal that this thread happened to get is nobody's business.
-                        Err(error) if *error.reason() == Reason::Interrupted => {}
-                        Err(error) => return inner.tell(&error),
-                        Ok(()) => return,
-                    }
-                }
-            });
+            .spawn(move || serve_in_own_thread(&inner));
         let started = spawned.map_err(|error| {
             let errno = Errno::from_io_error(&error).unwrap_or(Errno::AGAIN);
             Error::without_subject(Reason::system("start the dispatcher's thread")(errno))
         });
         *thread = Some(started.inspect_err(|_| self.inner.stop())?);
         Ok(())
+    }
+
+    fn is_own_thread(&self) -> bool {
+        self.inner.own_thread.load(Relaxed) == this_thread()
     }
 
     /// After a stop: lets it serve again. The others do so themselves, except
@@ -398,13 +406,34 @@ impl HostFunctionDispatcher {
             return;
         }
         self.inner.stop();
-        let thread = lock(&self.thread).take();
-        if let Some(thread) = thread
-            && !is_at_work_for(&self.inner)
-        {
+        if self.is_own_thread() {
+            // It ends when it comes back to us.
+            return;
+        }
+        let mut thread = lock(&self.thread);
+        if let Some(thread) = thread.take() {
             let _ = thread.join();
         }
     }
+}
+
+/// What the dispatcher's own thread does.
+fn serve_in_own_thread(inner: &Arc<Inner>) {
+    inner.own_thread.store(this_thread(), Relaxed);
+    loop {
+        match inner.run(None) {
+            // A signal that this thread happened to get is nobody's business.
+            Err(error) if *error.reason() == Reason::Interrupted => {}
+            Err(error) => {
+                // Nobody serves any more, and callers have to know.
+                inner.stop();
+                inner.tell(&error);
+                break;
+            }
+            Ok(()) => break,
+        }
+    }
+    inner.own_thread.store(0, Relaxed);
 }
 
 impl Drop for HostFunctionDispatcher {

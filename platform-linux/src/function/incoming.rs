@@ -24,9 +24,6 @@ pub struct IncomingCall {
     taken: Option<Taken>,
     arguments: Box<[u8]>,
     generation: u32,
-    /// Whose call this thread was running before.
-    before: Option<Arc<Inner>>,
-    thread: std::thread::ThreadId,
 }
 
 impl IncomingCall {
@@ -47,6 +44,7 @@ impl IncomingCall {
         function
             .tunnel()
             .copy_argument(&taken, &mut arguments[..length]);
+        serving::work_for(dispatcher);
         IncomingCall {
             dispatcher: Arc::clone(dispatcher),
             function: Arc::clone(function),
@@ -54,8 +52,6 @@ impl IncomingCall {
             taken: Some(taken),
             arguments,
             generation: fork::generation(),
-            before: serving::work_for(Some(Arc::clone(dispatcher))),
-            thread: std::thread::current().id(),
         }
     }
 
@@ -153,20 +149,21 @@ impl IncomingCall {
     /// # Errors
     /// It does not fit, or cannot be encoded: the caller is told, too.
     pub fn reply_value<C: Codec>(mut self, value: &C::Value) -> Result<()> {
-        let Some(taken) = self.taken.take_if(|taken| !taken.is_one_way()) else {
+        let Some(taken) = self
+            .taken()
+            .filter(|_| !self.is_foreign() && !self.is_one_way())
+        else {
             return self.end(None);
         };
         let mut sink = ResponseSink {
             tunnel: self.function.tunnel(),
-            taken: &taken,
+            taken,
             length: 0,
             limit: self.max_response_size(),
         };
-        let encoded = C::encode(value, &mut sink);
-        let length = sink.length;
-        self.taken = Some(taken);
+        let encoded = C::encode(value, &mut sink).map(|()| sink.length);
         match encoded {
-            Ok(()) => {
+            Ok(length) => {
                 let part = Part {
                     length: length as u32,
                     encoding: C::ENCODING,
@@ -185,6 +182,11 @@ impl IncomingCall {
         }
     }
 
+    /// Whether the call is the parent's, and this process a child of it.
+    fn is_foreign(&self) -> bool {
+        self.generation != fork::generation()
+    }
+
     fn max_response_size(&self) -> usize {
         self.function.segment.geometry().max_response_size() as usize
     }
@@ -198,9 +200,7 @@ impl IncomingCall {
             return self.refuse_size(bytes.len() as u64);
         }
         let bytes = &bytes[..bytes.len().min(limit)];
-        if self.generation == fork::generation()
-            && let Some(taken) = self.taken()
-        {
+        if let Some(taken) = self.taken().filter(|_| !self.is_foreign()) {
             self.function.tunnel().fill_response(taken, 0, bytes);
         }
         let part = Part {
@@ -229,7 +229,7 @@ impl IncomingCall {
         let Some(taken) = self.taken.take() else {
             return Ok(());
         };
-        if self.generation != fork::generation() {
+        if self.is_foreign() {
             let what = "the call";
             return Err(self.function.segment.error(Reason::Forked { what }));
         }
@@ -244,10 +244,7 @@ impl IncomingCall {
 
 impl Drop for IncomingCall {
     fn drop(&mut self) {
-        if std::thread::current().id() == self.thread {
-            serving::work_for(self.before.take());
-        }
-        if self.generation != fork::generation() {
+        if self.is_foreign() {
             return;
         }
         if let Some(taken) = self.taken.take() {

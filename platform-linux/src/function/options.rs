@@ -149,6 +149,10 @@ impl FunctionOptions {
             };
             let error = segment.error(reason);
             drop(segment);
+            if geometry.is_none() {
+                // Who takes what exists replaces nothing.
+                return Err(error);
+            }
             match Segment::remove_if_unused(&request, one_way_calls) {
                 Ok(Some(lost)) => lost_calls += lost,
                 Ok(None) if attempt < REPLACE_ATTEMPTS => {

@@ -105,7 +105,7 @@ impl HostFunctionCaller {
             {
                 return (pending.id, Err(error));
             }
-            let turn = turn.get_or_insert_with(|| self.spin.turn());
+            let turn = turn.get_or_insert_with(|| self.spin.turn(timeout.unwrap_or(Duration::MAX)));
             match self.wait_a_while(&pending, turn, start, timeout) {
                 Ok(Waited::GoOn) => {}
                 Ok(Waited::TimeIsUp) => {
@@ -230,9 +230,7 @@ impl HostFunctionCaller {
             };
             if !matches!(end, Err(Reason::BufferTooSmall { .. })) {
                 // Before its cell is free: who finds it taken compares this.
-                if let Ok(me) = self.segment.registration("call it") {
-                    me.local.fetches.fetch_add(1, Relaxed);
-                }
+                self.count_fetch();
                 core.forget(&self.segment.system(), call);
                 outstanding.entries.remove(index);
             }
@@ -300,14 +298,16 @@ impl HostFunctionCaller {
                     core.reap(&system, runner);
                 }
             }
-            tunnel::Progress::Queued(_) if entry.was_served => {
+            tunnel::Progress::Queued(_) => {
+                self.segment.forget_dead_servers();
                 if self.segment.servers().next().is_some() {
                     entry.not_served_since = None;
-                } else {
+                } else if entry.was_served {
                     entry.not_served_since.get_or_insert(now);
                 }
+                // The others that served it may have gone.
+                serving::check_not_alone(&self.segment)?;
             }
-            tunnel::Progress::Queued(_) => {}
             _ => return Ok(()),
         }
         self.check_name_now_and_then(outstanding)

@@ -61,7 +61,7 @@ impl HostFunctionCaller {
         let one_way = self.is_one_way();
         // Held while the call is made, so that the list is in the order of the calls.
         let mut outstanding = self.outstanding();
-        let was_served = !one_way && self.segment.is_said_to_be_served();
+        let was_served = !one_way && self.segment.is_served_lately();
         match core.submit(&system, me.participant, draft.take(), part, one_way) {
             Ok(_) if one_way => Ok(outstanding.next_number()),
             Ok(call) => Ok(outstanding.push(call, was_served, |call| {
@@ -110,7 +110,7 @@ impl HostFunctionCaller {
                 let now = core.listen_for_room();
                 !now.is_as_often_rung_as(heard)
             };
-            let turn = turn.get_or_insert_with(|| self.room_spin.turn());
+            let turn = turn.get_or_insert_with(|| self.room_spin.turn(timeout));
             if turn.until(changed) {
                 continue;
             }
@@ -172,6 +172,7 @@ impl HostFunctionCaller {
         match core.draft(&self.segment.system(), me.participant) {
             Ok(draft) => {
                 own.taken += 1;
+                own.stuck_since = None;
                 Ok(draft)
             }
             Err(DraftError::Full) => Err(NoDraft::Full(futex::SLICE)),

@@ -4,10 +4,16 @@ use super::TunnelSegment;
 use super::at_work::Inner;
 use crate::error::{Reason, Result};
 use crate::fork;
+use crate::segment::lived_within;
 use core::cell::RefCell;
 use core::sync::atomic::Ordering::Relaxed;
 use robot_ipc_core::participant::{MAX_PARTICIPANTS, Participant};
-use std::sync::Arc;
+use robot_ipc_core::recovery::Recoverable;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// Who served a function so long ago is taken to serve it still.
+const LATELY: Duration = Duration::from_millis(250);
 
 /// As long as this is there, this process says that a dispatcher of its serves the
 /// function.
@@ -59,10 +65,20 @@ impl TunnelSegment {
             .filter(|(_, dispatchers)| *dispatchers > 0)
     }
 
-    /// Whether somebody is said to serve the function: a few loads, and no question
-    /// whether it lives.
-    pub(super) fn is_said_to_be_served(&self) -> bool {
-        self.said_to_serve().next().is_some()
+    /// Whether somebody serves the function, or did [`LATELY`] ago: a few loads most of
+    /// the time.
+    pub(super) fn is_served_lately(&self) -> bool {
+        let is_there = |(participant, _)| lived_within(self, participant, LATELY);
+        self.said_to_serve().any(is_there)
+    }
+
+    /// Clears what those say who said that they serve the function, and are dead.
+    pub(super) fn forget_dead_servers(&self) {
+        for (participant, _) in self.said_to_serve() {
+            if !self.lives(participant) {
+                self.object().reap(&self.system(), participant);
+            }
+        }
     }
 
     /// Those who serve the function, and live.
@@ -74,36 +90,42 @@ impl TunnelSegment {
 }
 
 thread_local! {
-    /// The dispatcher whose call this thread is running.
-    static AT_WORK_FOR: RefCell<Option<Arc<Inner>>> = const { RefCell::new(None) };
+    /// Its address tells threads apart that live at the same time.
+    static HERE: u8 = const { 0 };
+    /// Dispatchers whose calls this thread has taken.
+    static TAKEN_FROM: RefCell<Vec<Weak<Inner>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// This thread runs a call of `dispatcher` from now on, or of none. Returns the one
-/// before.
-pub(super) fn work_for(dispatcher: Option<Arc<Inner>>) -> Option<Arc<Inner>> {
-    // A thread that is being torn down waits for nobody any more.
-    AT_WORK_FOR
-        .try_with(|at_work| at_work.replace(dispatcher))
-        .ok()
-        .flatten()
+/// The calling thread, as a number that is not 0.
+pub(super) fn this_thread() -> usize {
+    // One that is being torn down is nobody's any more.
+    HERE.try_with(|here| core::ptr::from_ref(here).addr())
+        .unwrap_or(usize::MAX)
 }
 
-/// Whether this thread runs a call of `dispatcher`.
-pub(super) fn is_at_work_for(dispatcher: &Arc<Inner>) -> bool {
-    let is_it = |other: &Arc<Inner>| Arc::ptr_eq(other, dispatcher);
-    AT_WORK_FOR
-        .try_with(|at_work| at_work.borrow().as_ref().is_some_and(is_it))
-        .unwrap_or(false)
+/// This thread has taken a call of `dispatcher`, and is at work for it until that has
+/// a reply.
+pub(super) fn work_for(dispatcher: &Arc<Inner>) {
+    dispatcher.at_work.store(this_thread(), Relaxed);
+    let _ = TAKEN_FROM.try_with(|taken_from| {
+        let mut taken_from = taken_from.borrow_mut();
+        let is_it = |other: &Weak<Inner>| core::ptr::eq(other.as_ptr(), Arc::as_ptr(dispatcher));
+        if !taken_from.iter().any(is_it) {
+            taken_from.retain(|other| other.strong_count() > 0);
+            taken_from.push(Arc::downgrade(dispatcher));
+        }
+    });
 }
 
-/// Fails if only the dispatcher that this thread is running could answer a call of
-/// the function.
+/// Fails if only a dispatcher that this thread is running could answer a call of the
+/// function.
 pub(super) fn check_not_alone(segment: &TunnelSegment) -> Result<()> {
-    let is_mine = |dispatcher: &Arc<Inner>| dispatcher.serves(segment);
-    let waits_for_itself = AT_WORK_FOR
-        .try_with(|at_work| at_work.borrow().as_ref().is_some_and(is_mine))
-        .unwrap_or(false);
-    if !waits_for_itself {
+    let waits_for_itself = TAKEN_FROM.try_with(|taken_from| {
+        let taken_from = taken_from.borrow();
+        let mut mine = taken_from.iter().filter_map(Weak::upgrade);
+        mine.any(|dispatcher| dispatcher.is_at_work_here() && dispatcher.serves(segment))
+    });
+    if waits_for_itself != Ok(true) {
         return Ok(());
     }
     let dispatchers: u32 = segment

@@ -119,6 +119,28 @@ impl Default for TunnelLocal {
     }
 }
 
+/// Whether `participant` lives, or did when this process asked last, less than `time`
+/// ago.
+pub(crate) fn lived_within(
+    segment: &Segment<TunnelGeometry>,
+    participant: Participant,
+    time: Duration,
+) -> bool {
+    let Ok(me) = segment.registration("call it") else {
+        return true;
+    };
+    let asked = &me.local.asked[participant.index() as usize];
+    let now = (clock::now_ns() >> 10) as u32;
+    if u128::from(now.wrapping_sub(asked.load(Relaxed))) < time.as_nanos() >> 10 {
+        return true;
+    }
+    let lives = segment.lives(participant);
+    if lives {
+        asked.store(now, Relaxed);
+    }
+    lives
+}
+
 impl Layout for TunnelGeometry {
     type Object<'a> = Tunnel<MappedTunnel<'a>>;
     type Initial = [u8; robot_ipc_core::header::HEADER_SIZE];
@@ -150,19 +172,7 @@ impl Layout for TunnelGeometry {
         if time_ns != 0 && segment.has_same_clock() && now_ns.wrapping_sub(time_ns) < fresh {
             return true;
         }
-        let Ok(me) = segment.registration("serve it") else {
-            return true;
-        };
-        let asked = &me.local.asked[participant.index() as usize];
-        let now = (now_ns >> 10) as u32;
-        if u64::from(now.wrapping_sub(asked.load(Relaxed))) < fresh >> 10 {
-            return true;
-        }
-        let lives = segment.lives(participant);
-        if lives {
-            asked.store(now, Relaxed);
-        }
-        lives
+        lived_within(segment, participant, FRESH)
     }
     #[inline]
     fn step(step: Step) {
