@@ -545,7 +545,7 @@ ripc_status ripc_caller_get_info(const struct ripc_caller *caller,
 // Calls the function with the `size` bytes at `data`, and returns once they lie in a
 // cell: it does not wait for the function. `timeout_ns` limits the wait for a free
 // cell; negative for the handle's own limit. `call`, if not null, gets the call's
-// number, which is not 0.
+// number among those of this handle, which is not 0.
 //
 // The caller promises:
 // `caller` is open, `data` has `size` readable bytes, `call` is null or may be written.
@@ -673,7 +673,8 @@ ripc_status ripc_reply_set(struct ripc_reply *reply,
 // NUL-terminated string.
 ripc_status ripc_reply_fail(struct ripc_reply *reply, const char *text);
 
-// Does not serve a function any more. A call that is running goes on.
+// Does not serve a function any more. A call of it that is running is waited for, except
+// from within: afterwards `user_data` is not used again.
 //
 // The caller promises:
 // `dispatcher` is open.

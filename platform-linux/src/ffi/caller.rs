@@ -248,7 +248,7 @@ pub unsafe extern "C" fn ripc_caller_get_info(
 /// Calls the function with the `size` bytes at `data`, and returns once they lie in a
 /// cell: it does not wait for the function. `timeout_ns` limits the wait for a free
 /// cell; negative for the handle's own limit. `call`, if not null, gets the call's
-/// number, which is not 0.
+/// number among those of this handle, which is not 0.
 ///
 /// # Safety
 /// `caller` is open, `data` has `size` readable bytes, `call` is null or may be written.

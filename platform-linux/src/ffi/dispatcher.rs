@@ -279,7 +279,8 @@ pub unsafe extern "C" fn ripc_reply_fail(
     })
 }
 
-/// Does not serve a function any more. A call that is running goes on.
+/// Does not serve a function any more. A call of it that is running is waited for, except
+/// from within: afterwards `user_data` is not used again.
 ///
 /// # Safety
 /// `dispatcher` is open.

@@ -347,7 +347,7 @@ impl<'a> PendingCall<'a> {
         PendingCall { caller, id }
     }
 
-    /// Its number, unique in this process.
+    /// Its number among the calls of its handle, never 0.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id

@@ -14,7 +14,7 @@ const GENERATION_SHIFT: u32 = 40;
 /// A call that was made.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Its number, unique in this process and its children.
+    /// Its number among the calls of this handle, here and in forked children.
     pub(super) id: u64,
     pub(super) call: Call,
     /// Whether somebody was said to serve the function when it was made.
