@@ -63,7 +63,7 @@
 //! | who, in which state | what recovery makes of it |
 //! |---|---|
 //! | caller, WRITING, DONE, DIED | FREE |
-//! | caller, READY | FREE; stays if nobody wanted a response |
+//! | caller, READY | FREE, also by a dispatcher that is about to take it; stays if nobody wanted a response |
 //! | caller, RUNNING | orphan: whoever finishes frees it |
 //! | dispatcher, RUNNING | DIED, or FREE if orphan or if the caller is dead too |
 //! | between a transition and its ring | sleepers look again at the end of their slice |
