@@ -250,6 +250,34 @@ fn a_removed_function_does_not_begin() {
     }
 }
 
+/// Against a function that waits for its own end when it removes itself.
+#[test]
+fn a_function_can_remove_itself() {
+    let scratch = Scratch::new();
+    for replies_first in [false, true] {
+        let server = Arc::new(dispatcher());
+        let own = Arc::downgrade(&server);
+        let function = move |call: robot_ipc::IncomingCall| {
+            let id = call.function();
+            let server = own.upgrade().expect("it runs");
+            if replies_first {
+                call.reply_nothing()?;
+                server.remove(id)
+            } else {
+                server.remove(id)?;
+                call.reply_nothing()
+            }
+        };
+        server
+            .add_raw(&options(&scratch), b"once", function)
+            .unwrap_or_else(|error| panic!("{error}"));
+        server.start().expect("a thread");
+        let caller = open(&options(&scratch), "once");
+        assert_eq!(caller.call_within(b"", PATIENCE).expect("it ran"), None);
+        server.stop();
+    }
+}
+
 /// Against a thread of two that never comes back from stopping a dispatcher that the other
 /// one starts, and two threads that serve at once.
 #[test]

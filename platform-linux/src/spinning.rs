@@ -8,8 +8,7 @@
 //! both sides have one processor: spinning keeps the other one from it. Now and then a
 //! wait tries whether that has changed. With a single processor nobody spins.
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::OnceLock;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// How long a wait spins at most, unless told otherwise: well above the time that it
@@ -32,9 +31,7 @@ pub(crate) struct Spin {
 impl Spin {
     /// Spins for `max` at most; not at all where there is one processor.
     pub(crate) fn new(max: Duration) -> Spin {
-        static PROCESSORS: OnceLock<usize> = OnceLock::new();
-        let processors = *PROCESSORS
-            .get_or_init(|| std::thread::available_parallelism().map_or(1, |count| count.get()));
+        let processors = processors();
         // Longer than this is not a short time.
         let max = max.min(Duration::from_millis(10));
         let max = if processors > 1 { max } else { Duration::ZERO };
@@ -60,6 +57,21 @@ impl Spin {
             is_cut: time < budget,
             was_enough: None,
         }
+    }
+}
+
+/// How many processors this process has.
+fn processors() -> usize {
+    // Not a `OnceLock`: one that another thread is filling while this process forks
+    // would never be filled in the child. 0: nobody has asked yet.
+    static FOUND: AtomicUsize = AtomicUsize::new(0);
+    match FOUND.load(Relaxed) {
+        0 => {
+            let found = std::thread::available_parallelism().map_or(1, |count| count.get());
+            FOUND.store(found, Relaxed);
+            found
+        }
+        found => found,
     }
 }
 

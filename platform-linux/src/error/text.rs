@@ -237,7 +237,11 @@ impl fmt::Display for Reason {
                  in it; fetch them with next_response (get_response in Python)"
             ),
             Reason::TunnelFull { cells, holders } => {
-                write!(f, "none of its {cells} cells came free: ")?;
+                let quota = cells.saturating_sub(2).max(1);
+                write!(
+                    f,
+                    "no cell came free; it has {cells}, of which one process may have {quota}: "
+                )?;
                 write_cell_holders(f, holders)
             }
             Reason::WouldDeadlock => f.write_str(

@@ -116,6 +116,8 @@ pub(super) struct Inner {
     pub(super) rounds: Mutex<Rounds>,
     /// The thread that has taken a call which has no reply yet, or 0.
     pub(super) at_work: AtomicUsize,
+    /// The thread that is inside a callback, or 0: also after the callback has replied.
+    pub(super) in_callback: AtomicUsize,
     /// The dispatcher's own thread, or 0.
     pub(super) own_thread: AtomicUsize,
     /// A call was taken and has no reply yet.
@@ -519,6 +521,7 @@ impl Inner {
     /// Runs the function of a call. Whatever it does, the dispatcher goes on.
     fn serve(&self, call: IncomingCall) {
         let function = Arc::clone(call.served_by());
+        self.in_callback.store(this_thread(), Relaxed);
         let mut callback = lock(&function.callback);
         let done = match &mut *callback {
             Some(callback) => catch_unwind(AssertUnwindSafe(|| callback(call))),
@@ -529,6 +532,7 @@ impl Inner {
                 .reply_error("the function has no callback, and can only be served by next_call")),
         };
         drop(callback);
+        self.in_callback.store(0, Relaxed);
         if let Ok(Err(error)) = done {
             self.tell(&error);
         }

@@ -123,6 +123,7 @@ impl DispatcherOptions {
                 is_looking: AtomicBool::new(false),
                 rounds: Mutex::new(Rounds::default()),
                 at_work: AtomicUsize::new(0),
+                in_callback: AtomicUsize::new(0),
                 own_thread: AtomicUsize::new(0),
                 is_replying: AtomicBool::new(false),
                 phase: AtomicU32::new(Phase::New as u32),
@@ -320,7 +321,7 @@ impl HostFunctionDispatcher {
         let Some(function) = self.inner.take_out(id) else {
             return Err(Error::without_subject(Reason::NoSuchFunction));
         };
-        if !self.inner.is_at_work_here() {
+        if self.inner.in_callback.load(Relaxed) != this_thread() {
             let callback = lock(&function.callback).take();
             drop(callback);
         }

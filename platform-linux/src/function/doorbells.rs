@@ -152,14 +152,16 @@ impl Drop for Listener {
 
 /// Whether the kernel can sleep on many words at once.
 pub(super) fn has_wait_any() -> bool {
-    use std::sync::OnceLock;
-    static HAS: OnceLock<bool> = OnceLock::new();
-    *HAS.get_or_init(|| {
+    // Not a `OnceLock`: see `spinning`. 0: nobody has asked yet; 1: no; 2: yes.
+    static FOUND: AtomicU32 = AtomicU32::new(0);
+    if FOUND.load(Ordering::Relaxed) == 0 {
         let word = AtomicU32::new(1);
         // Not the value: it comes back at once, if it is known at all.
         let tried = futex::wait_any([(&word, 0)].into_iter(), Duration::ZERO);
-        !matches!(tried, Err(Errno::NOSYS | Errno::PERM))
-    })
+        let is_known = !matches!(tried, Err(Errno::NOSYS | Errno::PERM));
+        FOUND.store(1 + u32::from(is_known), Ordering::Relaxed);
+    }
+    FOUND.load(Ordering::Relaxed) == 2
 }
 
 /// What an error of a sleep on bells means for the dispatcher.

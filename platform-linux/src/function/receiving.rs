@@ -162,6 +162,10 @@ impl HostFunctionCaller {
             return self.end_as(pending, Reason::RetiredCall);
         }
         self.look_around(&mut self.outstanding(), pending.id, start)?;
+        if !pending.is_running && !left.is_zero() {
+            // The others that served it may have gone.
+            serving::check_not_alone(&self.segment)?;
+        }
         Ok(match timeout {
             Some(timeout) if start.elapsed() >= timeout => Waited::TimeIsUp,
             _ => Waited::GoOn,
@@ -305,8 +309,6 @@ impl HostFunctionCaller {
                 } else if entry.was_served {
                     entry.not_served_since.get_or_insert(now);
                 }
-                // The others that served it may have gone.
-                serving::check_not_alone(&self.segment)?;
             }
             _ => return Ok(()),
         }

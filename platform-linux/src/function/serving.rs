@@ -68,8 +68,14 @@ impl TunnelSegment {
     /// Whether somebody serves the function, or did [`LATELY`] ago: a few loads most of
     /// the time.
     pub(super) fn is_served_lately(&self) -> bool {
-        let is_there = |(participant, _)| lived_within(self, participant, LATELY);
-        self.said_to_serve().any(is_there)
+        self.said_to_serve().any(|(participant, _)| {
+            let is_there = lived_within(self, participant, LATELY);
+            if !is_there {
+                // Clears what it said: nobody has to ask again.
+                self.object().reap(&self.system(), participant);
+            }
+            is_there
+        })
     }
 
     /// Clears what those say who said that they serve the function, and are dead.
