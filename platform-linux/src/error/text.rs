@@ -240,7 +240,7 @@ impl fmt::Display for Reason {
                 let quota = cells.saturating_sub(2).max(1);
                 write!(
                     f,
-                    "no cell came free; it has {cells}, of which one process may have {quota}: "
+                    "no cell came free (of its {cells} cells one process may have {quota}): "
                 )?;
                 write_cell_holders(f, holders)
             }
