@@ -155,9 +155,6 @@ impl HostFunctionCaller {
                 futex::Wakened::BySignal => return Err(self.error(Reason::Interrupted)),
                 futex::Wakened::LookAgain => {}
             }
-            if word.load(Relaxed) != armed {
-                return Ok(Waited::GoOn);
-            }
         } else if core.is_retired() {
             return self.end_as(pending, Reason::RetiredCall);
         }
