@@ -300,8 +300,7 @@ impl HostFunctionCaller {
                 }
             }
             tunnel::Progress::Queued(_) => {
-                self.segment.forget_dead_servers();
-                if self.segment.servers().next().is_some() {
+                if self.segment.is_served_within(Duration::ZERO) {
                     entry.not_served_since = None;
                 } else if entry.was_served {
                     entry.not_served_since.get_or_insert(now);
@@ -316,7 +315,8 @@ impl HostFunctionCaller {
     /// the call was made.
     fn is_abandoned(&self, entry: &Entry) -> bool {
         let is_over = |since: Instant| since.elapsed() >= NOT_SERVED_PATIENCE;
-        entry.not_served_since.is_some_and(is_over) && self.segment.servers().next().is_none()
+        entry.not_served_since.is_some_and(is_over)
+            && !self.segment.is_served_within(Duration::ZERO)
     }
 
     pub(super) fn check_name_now_and_then(&self, outstanding: &mut Outstanding) -> Result<()> {

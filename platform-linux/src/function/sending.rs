@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 /// fetch before it is told so.
 const UNFETCHED_PATIENCE: Duration = Duration::from_millis(100);
 
+/// Who served a function so long ago is taken to serve it when a call is made.
+const LATELY: Duration = Duration::from_millis(250);
+
 impl HostFunctionCaller {
     /// Puts arguments into a cell; the number of the call.
     pub(crate) fn send(&self, bytes: &[u8], encoding: Encoding, timeout: Duration) -> Result<u64> {
@@ -61,7 +64,7 @@ impl HostFunctionCaller {
         let one_way = self.is_one_way();
         // Held while the call is made, so that the list is in the order of the calls.
         let mut outstanding = self.outstanding();
-        let was_served = !one_way && self.segment.is_served_lately();
+        let was_served = !one_way && self.segment.is_served_within(LATELY);
         match core.submit(&system, me.participant, draft.take(), part, one_way) {
             Ok(_) if one_way => Ok(outstanding.next_number()),
             Ok(call) => Ok(outstanding.push(call, was_served, |call| {

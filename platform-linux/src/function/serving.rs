@@ -12,9 +12,6 @@ use robot_ipc_core::recovery::Recoverable;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// Who served a function so long ago is taken to serve it still.
-const LATELY: Duration = Duration::from_millis(250);
-
 /// As long as this is there, this process says that a dispatcher of its serves the
 /// function.
 #[derive(Debug)]
@@ -65,26 +62,17 @@ impl TunnelSegment {
             .filter(|(_, dispatchers)| *dispatchers > 0)
     }
 
-    /// Whether somebody serves the function, or did [`LATELY`] ago: a few loads most of
-    /// the time.
-    pub(super) fn is_served_lately(&self) -> bool {
+    /// Whether somebody serves the function, or did when this process asked last, less
+    /// than `time` ago. What the dead said whom it meets on the way is cleared, so that
+    /// nobody has to ask for them again.
+    pub(super) fn is_served_within(&self, time: Duration) -> bool {
         self.said_to_serve().any(|(participant, _)| {
-            let is_there = lived_within(self, participant, LATELY);
+            let is_there = lived_within(self, participant, time);
             if !is_there {
-                // Clears what it said: nobody has to ask again.
                 self.object().reap(&self.system(), participant);
             }
             is_there
         })
-    }
-
-    /// Clears what those say who said that they serve the function, and are dead.
-    pub(super) fn forget_dead_servers(&self) {
-        for (participant, _) in self.said_to_serve() {
-            if !self.lives(participant) {
-                self.object().reap(&self.system(), participant);
-            }
-        }
     }
 
     /// Those who serve the function, and live.
