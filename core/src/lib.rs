@@ -56,6 +56,8 @@ pub mod codec;
 pub mod environment;
 #[cfg(not(robot_ipc_loom))]
 pub mod header;
+#[cfg(all(test, robot_ipc_loom))]
+mod loom_models;
 pub mod name;
 pub mod participant;
 pub mod recovery;

@@ -33,9 +33,8 @@ pub type ReservedWord = u32;
 /// |---|---|
 /// | [`Publish`](Site::Publish) | [`Observe`](Site::Observe), [`ObserveToWrite`](Site::ObserveToWrite) |
 /// | [`ReleaseClaim`](Site::ReleaseClaim), [`Unpin`](Site::Unpin), [`Recover`](Site::Recover) | [`Claim`](Site::Claim), [`Pin`](Site::Pin) |
-/// | [`BusyFence`](Site::BusyFence) | [`ValidateFence`](Site::ValidateFence) |
+/// | [`BusyFence`](Site::BusyFence) | [`ValidateFence`](Site::ValidateFence), [`VersionFence`](Site::VersionFence) |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(robot_ipc_loom, derive(Hash))]
 pub enum Site {
     /// A writer takes a slot's owner word from 0.
     Claim,
@@ -51,8 +50,18 @@ pub enum Site {
     ObserveToWrite,
     /// A reader learns which slot is the latest.
     Observe,
+    /// A reader looks whether the slot holds the very value that was promised.
+    Promise,
     /// A fence between copying a payload and looking at its stamp again.
     ValidateFence,
+    /// A reader looks whether the slot was left alone while it was copied.
+    Validate,
+    /// The same look as `Promise`, for the version alone.
+    VersionPromise,
+    /// The same fence, between the halves of a version and its stamp.
+    VersionFence,
+    /// The same look as `Validate`, for the version alone.
+    VersionValidate,
     /// A borrower sets its bit in a slot's owner word.
     Pin,
     /// A borrower looks whether the slot it pinned is still the latest.
@@ -61,16 +70,22 @@ pub enum Site {
     Unpin,
     /// A reaper clears the marks of a dead participant.
     Recover,
+    /// The surroundings say that a participant is dead. Only models have this in
+    /// their hands: see [`try_take`](crate::Environment::try_take).
+    #[cfg(robot_ipc_loom)]
+    Proof,
 }
 
 /// The same for the tunnel of a host function.
 ///
 /// | this | synchronizes with |
 /// |---|---|
-/// | [`Submit`](TunnelSite::Submit) | [`Scan`](TunnelSite::Scan), [`Take`](TunnelSite::Take) |
+/// | [`Submit`](TunnelSite::Submit) | [`Scan`](TunnelSite::Scan), [`Take`](TunnelSite::Take), [`ScanToRecover`](TunnelSite::ScanToRecover), [`ScanToTell`](TunnelSite::ScanToTell) |
 /// | [`Finish`](TunnelSite::Finish) | [`See`](TunnelSite::See) |
 /// | [`Free`](TunnelSite::Free) | [`Draft`](TunnelSite::Draft) |
-/// | [`Ring`](TunnelSite::Ring) | [`Listen`](TunnelSite::Listen) |
+/// | [`Ring`](TunnelSite::Ring) | [`ListenForCalls`](TunnelSite::ListenForCalls), [`ListenForRoom`](TunnelSite::ListenForRoom) |
+/// | [`RetireBells`](TunnelSite::RetireBells) | [`ListenForRoom`](TunnelSite::ListenForRoom) |
+/// | [`RetireCells`](TunnelSite::RetireCells) | [`Arm`](TunnelSite::Arm) |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TunnelSite {
     /// A caller takes a free cell.
@@ -79,18 +94,43 @@ pub enum TunnelSite {
     Submit,
     /// A dispatcher looks for the oldest call.
     Scan,
+    /// A dispatcher looks for it a second time.
+    Rescan,
+    /// A dispatcher goes on looking until two looks agree.
+    Agree,
+    /// A dispatcher asks whether the caller lives.
+    Ask,
     /// A dispatcher takes a call.
     Take,
     /// A dispatcher, or whoever recovers it, hands the outcome over.
     Finish,
     /// A caller looks at its cell.
     See,
+    /// A caller looks whether the cell is still that of its call.
+    Own,
     /// A cell becomes free.
     Free,
     /// Somebody announces a call, or a free cell.
     Ring,
-    /// Somebody looks at a bell before it looks at what it announces.
-    Listen,
+    /// It is counted, whoever waits.
+    Count,
+    /// Somebody looks at the bell before it looks for calls.
+    ListenForCalls,
+    /// Somebody looks at the room word before it looks for a free cell.
+    ListenForRoom,
+    /// Somebody says that it waits, before it looks once more whether it should.
+    Arm,
+    /// The end of the function is told to those who listen.
+    RetireBells,
+    /// The end of the function is told to those who wait for an answer.
+    RetireCells,
+    /// Whoever recovers the dead looks whose a cell is.
+    ScanToRecover,
+    /// Whoever tells people about it looks whose a cell is.
+    ScanToTell,
+    /// As [`Site::Proof`].
+    #[cfg(robot_ipc_loom)]
+    Proof,
 }
 
 macro_rules! sites {
@@ -142,9 +182,11 @@ pub mod weakened {
     use core::cell::Cell;
 
     /// A site of either protocol.
-    #[derive(Clone, Copy, PartialEq, Eq)]
-    pub(super) enum AnySite {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum AnySite {
+        /// Of a host variable.
         Variable(Site),
+        /// Of the tunnel of a host function.
         Tunnel(TunnelSite),
     }
 
@@ -165,13 +207,8 @@ pub mod weakened {
     }
 
     /// Weakens `site` (or none) in all models this thread runs from now on.
-    pub fn set(site: Option<Site>) {
-        WEAKENED.with(|cell| cell.set(site.map(Into::into)));
-    }
-
-    /// The same for the tunnel's.
-    pub fn set_tunnel(site: Option<TunnelSite>) {
-        WEAKENED.with(|cell| cell.set(site.map(Into::into)));
+    pub fn set(site: Option<AnySite>) {
+        WEAKENED.with(|cell| cell.set(site));
     }
 
     pub(super) fn is(site: impl Into<AnySite>) -> bool {

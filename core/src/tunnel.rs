@@ -271,6 +271,7 @@ impl<M: TunnelMemory> Tunnel<M> {
         // sleep compares the whole word.
         // SYNC ring ↔ listen: what is announced must be seen by who sees this.
         let one = BellWord::from_word(0).rung().word();
+        let one = if TunnelSite::Count.present() { one } else { 0 };
         let before = BellWord::from_word(bell.fetch_add(one, TunnelSite::Ring.order(Release)));
         if before.is_waiting() {
             // Relaxed: who sets it anew while this clears it is woken below.
@@ -282,13 +283,15 @@ impl<M: TunnelMemory> Tunnel<M> {
     /// The bell, to be looked at before the cells.
     pub fn listen_for_calls(&self) -> BellWord {
         // SYNC listen ↔ ring: the cells must not be looked at before.
-        BellWord::from_word(self.memory.bell().load(TunnelSite::Listen.order(Acquire)))
+        let acquire = TunnelSite::ListenForCalls.order(Acquire);
+        BellWord::from_word(self.memory.bell().load(acquire))
     }
 
     /// The room word, to be looked at before looking for a free cell.
     pub fn listen_for_room(&self) -> BellWord {
         // SYNC listen ↔ ring, as above.
-        BellWord::from_word(self.memory.room().load(TunnelSite::Listen.order(Acquire)))
+        let acquire = TunnelSite::ListenForRoom.order(Acquire);
+        BellWord::from_word(self.memory.room().load(acquire))
     }
 
     /// Sets the waiting bit beside `seen`; the word to sleep on, or `None` if it
@@ -309,7 +312,8 @@ impl<M: TunnelMemory> Tunnel<M> {
         (0..self.memory.cell_count()).filter_map(|cell| {
             let head = self.memory.head(cell);
             // SYNC scan ↔ submit: the caller must be the one of this call.
-            let word = CellWord::from_word(head.word.load(TunnelSite::Scan.order(Acquire)));
+            let acquire = TunnelSite::ScanToTell.order(Acquire);
+            let word = CellWord::from_word(head.word.load(acquire));
             let state = word.state()?;
             let responsible = Participant::from_claim(word.who());
             let caller = match state {
@@ -342,9 +346,9 @@ pub struct CellView {
 /// Turns `seen` into `armed`; the word to sleep on, or `None` if it has changed.
 fn arm(word: &AtomicU32, seen: u32, armed: u32) -> Option<u32> {
     if seen != armed {
-        // SYNC listen ↔ ring: who looks next whether the tunnel has been retired
-        // must see it, if this comes after.
-        let acquire = TunnelSite::Listen.order(Acquire);
+        // SYNC arm ↔ retire-cells: who looks next whether the tunnel has been
+        // retired must see it, if this comes after.
+        let acquire = TunnelSite::Arm.order(Acquire);
         word.compare_exchange(seen, armed, acquire, Relaxed).ok()?;
     }
     Some(armed)

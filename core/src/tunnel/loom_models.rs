@@ -1,6 +1,5 @@
 //! The protocol under the model checker: the shipped code, run in every order
-//! and with every stale value that the memory model allows, up to three
-//! preemptions (or `LOOM_MAX_PREEMPTIONS`).
+//! and with every stale value that the memory model allows.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg robot_ipc_loom" cargo test --release -p robot-ipc-core --lib tunnel
@@ -29,6 +28,7 @@ mod sleepers;
 
 use super::*;
 use crate::environment::Step;
+use crate::loom_models::{check, check_within};
 use crate::recovery::Recoverable;
 use core::cell::Cell;
 use loom::cell::UnsafeCell;
@@ -441,7 +441,8 @@ impl Environment for Party {
     fn try_take(&self, participant: Participant) -> Option<Index> {
         let number = participant.index() as usize;
         let free = self.segment().0.held.get(number)?;
-        free.compare_exchange(0, 1, Acquire, Relaxed).ok()?;
+        let acquire = TunnelSite::Proof.order(Acquire);
+        free.compare_exchange(0, 1, acquire, Relaxed).ok()?;
         Some(Index(self.segment().clone(), number))
     }
     fn lives(&self, caller: Participant, _time_ns: u64) -> bool {
@@ -464,17 +465,4 @@ fn part(number: u32) -> Part {
         length: SIZE,
         encoding: Encoding(number),
     }
-}
-
-/// Runs `model` in every order.
-fn check(model: impl Fn() + Send + Sync + 'static) {
-    check_within(3, model);
-}
-
-/// Runs a large `model` in every order with so many preemptions, or fewer.
-fn check_within(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    let bound = builder.preemption_bound.unwrap_or(3);
-    builder.preemption_bound = Some(bound.min(preemptions));
-    builder.check(model);
 }

@@ -44,9 +44,9 @@ impl<M: TunnelMemory> Recoverable for Tunnel<M> {
 
     /// Makes every later call and every later take fail, and wakes everybody.
     fn retire<E: Environment>(&self, environment: &E) {
-        // SYNC ring ↔ listen: who hears of it from one word must know of it when
-        // looking at the bell.
-        let release = TunnelSite::Ring.order(Release);
+        // SYNC retire-bells ↔ listen-for-room: who hears of it from the room word
+        // must know of it when looking at the bell.
+        let release = TunnelSite::RetireBells.order(Release);
         for bell in [self.memory.bell(), self.memory.room()] {
             bell.fetch_or(BellWord::RETIRED, release);
             environment.wake_all(bell);
@@ -54,6 +54,8 @@ impl<M: TunnelMemory> Recoverable for Tunnel<M> {
         for cell in 0..self.memory.cell_count() {
             let word = &self.memory.head(cell).word;
             // Changed, and not only woken: who is about to sleep compares it.
+            // SYNC retire-cells ↔ arm: and who says so later sees the bell.
+            let release = TunnelSite::RetireCells.order(Release);
             word.fetch_and(CellWord::ALL_BUT_WAITING, release);
             environment.wake_all(word);
         }
@@ -69,7 +71,8 @@ impl<M: TunnelMemory> Tunnel<M> {
     ) -> Recovered {
         let head = self.memory.head(cell);
         // SYNC scan ↔ submit: the caller must be the one of this call.
-        let seen = CellWord::from_word(head.word.load(TunnelSite::Scan.order(Acquire)));
+        let acquire = TunnelSite::ScanToRecover.order(Acquire);
+        let seen = CellWord::from_word(head.word.load(acquire));
         let is_responsible = seen.who() == dead.claim();
         let is_caller = head.caller.load(Relaxed) == dead.claim();
         let done = match seen.state() {

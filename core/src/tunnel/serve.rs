@@ -79,8 +79,13 @@ impl<M: TunnelMemory> Tunnel<M> {
         }
         let mut oldest = self.oldest()?;
         for attempt in 0..SCAN_ATTEMPTS {
-            let again = self.oldest()?;
-            if again != oldest && attempt + 1 < SCAN_ATTEMPTS {
+            let again = if TunnelSite::Rescan.present() {
+                self.oldest()?
+            } else {
+                oldest
+            };
+            let agreed = again == oldest || !TunnelSite::Agree.present();
+            if !agreed && attempt + 1 < SCAN_ATTEMPTS {
                 oldest = again;
                 continue;
             }
@@ -88,6 +93,7 @@ impl<M: TunnelMemory> Tunnel<M> {
             let head = self.memory.head(again.cell);
             if !again.word.is_orphan()
                 && let Some(caller) = Participant::from_claim(again.word.who())
+                && TunnelSite::Ask.present()
                 && !environment.lives(caller, head.time_ns())
             {
                 // Nobody would hear of it: it never starts. No recovery is needed to

@@ -71,7 +71,8 @@ impl<M: Memory> Variable<M> {
             if Site::ValidateFence.present() {
                 fence(Acquire);
             }
-            if self.memory.head(slot).stamp.load(Relaxed) == stamp.word() {
+            let stamp_now = self.memory.head(slot).stamp.load(Relaxed);
+            if stamp_now == stamp.word() || !Site::Validate.present() {
                 if sample.length > self.memory.max_size() {
                     return Err(ReadError::Corrupt);
                 }
@@ -86,7 +87,7 @@ impl<M: Memory> Variable<M> {
     pub(super) fn sample_of(&self, slot: u32, latest: Latest) -> Option<(Sample, Stamp)> {
         let head = self.memory.head(slot);
         let stamp = Stamp::from_word(head.stamp.load(Relaxed));
-        if !latest.names(stamp) {
+        if !latest.names(stamp) && (Site::Promise.present() || stamp.is_busy()) {
             return None;
         }
         let sample = Sample {
@@ -134,16 +135,17 @@ impl<M: Memory> Variable<M> {
         }
         let head = self.memory.head(slot);
         let stamp = Stamp::from_word(head.stamp.load(Relaxed));
-        if !latest.names(stamp) {
+        if !latest.names(stamp) && (Site::VersionPromise.present() || stamp.is_busy()) {
             return None;
         }
         let version = stamp.version(head.high.load(Relaxed));
         // SYNC validate ↔ busy: as in a read, the upper half belongs to the
         // stamp if nobody has touched the slot meanwhile.
-        if Site::ValidateFence.present() {
+        if Site::VersionFence.present() {
             fence(Acquire);
         }
-        (head.stamp.load(Relaxed) == stamp.word()).then_some(version)
+        let stamp_now = head.stamp.load(Relaxed);
+        (stamp_now == stamp.word() || !Site::VersionValidate.present()).then_some(version)
     }
 
     /// Sets the waiting bit beside `seen`; the word to sleep on, or `None` if

@@ -118,7 +118,7 @@ impl Stamp {
         Stamp(self.0 | Self::BUSY)
     }
 
-    const fn is_busy(self) -> bool {
+    pub(super) const fn is_busy(self) -> bool {
         self.0 & Self::BUSY != 0
     }
 

@@ -131,6 +131,26 @@ fn two_calls_backward() {
     two_calls_in_order(1);
 }
 
+/// Two calls in order, beside a dispatcher that has just seen another one, which a
+/// second dispatcher takes.
+pub(super) fn two_calls_after_another() {
+    let segment = Segment::new(3, 0);
+    let party = |index| Party::new(&segment, index);
+    let (caller, dispatcher, other) = (party(0), party(1), party(2));
+    let drafts = [caller.draft(), caller.draft()];
+    caller.call(1, false).unwrap();
+    let caller = thread::spawn(move || {
+        other.take();
+        for (draft, number) in drafts.into_iter().zip([2, 3]) {
+            caller.submit(draft, number, false).unwrap();
+        }
+    });
+    dispatcher.take();
+    caller.join().unwrap();
+    while dispatcher.take().is_some() {}
+    assert_eq!(segment.started(), [1, 2, 3]);
+}
+
 /// Two dispatchers want the older one of two calls.
 pub(super) fn two_dispatchers() {
     let segment = Segment::new(2, 0);
@@ -223,6 +243,7 @@ fn a_cell_is_left_before_it_is_used_again() {
 fn calls_start_in_order() {
     check(two_calls_forward);
     check(two_calls_backward);
+    check(two_calls_after_another);
 }
 
 /// Against a call that two dispatchers run, and one that is overtaken.

@@ -1,6 +1,7 @@
 //! Who sleeps is woken: by a call, an answer, a free cell, and the end of it all.
 
 use super::*;
+use crate::loom_models::fails;
 
 /// A dispatcher sleeps until it is called, and its caller until it is answered.
 pub(super) fn sleeping_dispatcher() {
@@ -37,7 +38,7 @@ fn sleeping_dispatchers() {
 }
 
 /// A caller sleeps until there is room, and another one makes it.
-fn sleeping_caller() {
+pub(super) fn sleeping_caller() {
     let segment = Segment::new(1, 0);
     let party = |index| Party::new(&segment, index);
     let (first, second, dispatcher) = (party(0), party(1), party(2));
@@ -84,6 +85,38 @@ fn retirement_wakes(sleep: fn(&Party, Call)) {
     assert!(remover.call(2, false).is_none() && remover.take().is_none());
 }
 
+fn retirement_and_a_dispatcher() {
+    retirement_wakes(|sleeper, _| {
+        sleeper.wait_for_call();
+        sleeper.wait_for_call();
+    });
+}
+
+pub(super) fn retirement_and_a_caller_without_a_cell() {
+    retirement_wakes(|sleeper, _| assert!(sleeper.wait_for_room().is_none()));
+}
+
+pub(super) fn retirement_and_a_waiting_caller() {
+    retirement_wakes(|sleeper, call| {
+        assert_eq!(sleeper.wait_unless_retired(call), End::Nothing);
+    });
+}
+
+/// A caller that looks for the end of the function before it says that it waits,
+/// and not after it.
+fn retirement_and_a_hasty_caller() {
+    retirement_wakes(|sleeper, call| {
+        while let Err(seen) = sleeper.look(call) {
+            if sleeper.tunnel.is_retired() {
+                break;
+            }
+            if let Some(value) = sleeper.tunnel.arm_for_response(call, seen) {
+                sleeper.segment().sleep(sleeper.tunnel.word_of(call), value);
+            }
+        }
+    });
+}
+
 /// Against a dispatcher that sleeps through a call, and a caller that sleeps
 /// through its answer.
 #[test]
@@ -112,28 +145,24 @@ fn a_free_cell_wakes_every_caller() {
 /// Against a dispatcher that goes on sleeping when its function has gone.
 #[test]
 fn retirement_wakes_a_dispatcher() {
-    check(|| {
-        retirement_wakes(|sleeper, _| {
-            sleeper.wait_for_call();
-            sleeper.wait_for_call();
-        });
-    });
+    check(retirement_and_a_dispatcher);
 }
 
 /// Against a caller that waits for a cell of a function that has gone.
 #[test]
 fn retirement_wakes_a_caller_without_a_cell() {
-    check(|| {
-        retirement_wakes(|sleeper, _| assert!(sleeper.wait_for_room().is_none()));
-    });
+    check(retirement_and_a_caller_without_a_cell);
 }
 
 /// Against a caller that waits for an answer of a function that has gone.
 #[test]
 fn retirement_wakes_a_caller() {
-    check(|| {
-        retirement_wakes(|sleeper, call| {
-            assert_eq!(sleeper.wait_unless_retired(call), End::Nothing);
-        });
-    });
+    check(retirement_and_a_waiting_caller);
+}
+
+/// Against dropping the second look, which no site in the protocol stands for: it
+/// is up to whoever waits.
+#[test]
+fn who_looks_too_early_sleeps_through_the_end() {
+    fails(|| check(retirement_and_a_hasty_caller));
 }
