@@ -18,10 +18,11 @@ const CALLER_STEPS: [&str; 4] = [
     "call: submitted",
     "call: rung",
 ];
-const SERVER_STEPS: [&str; 4] = [
+const SERVER_STEPS: [&str; 5] = [
     "serve: seen",
     "serve: taken",
     "serve: answered",
+    "serve: handed over",
     "serve: finished",
 ];
 
@@ -255,7 +256,7 @@ fn a_dispatcher_can_be_killed_at_each_step() {
                     assert_eq!(*error.reason(), Reason::DispatcherDied);
                 }
                 ("serve: seen", Err(error)) => assert_eq!(*error.reason(), Reason::NotServed),
-                ("serve: finished", Ok(Some(_))) => {}
+                ("serve: handed over" | "serve: finished", Ok(Some(_))) => {}
                 (step, end) => panic!("killed at {step}: {end:?}"),
             }
             if step == "serve: seen" && kill == 2 {
@@ -265,6 +266,35 @@ fn a_dispatcher_can_be_killed_at_each_step() {
         let mut server = start(&scratch, &["serve-forever", "answer"]);
         check_no_cell_is_lost(&scratch, "answer");
         server.finish();
+    }
+}
+
+/// Against a caller that sleeps on beside its answer, since who should have woken it
+/// is dead.
+#[test]
+fn a_caller_wakes_when_its_dispatcher_dies_before_waking_it() {
+    let scratch = Scratch::new();
+    let mut random = Random::new(9);
+    let caller = open(&scratch, "answer");
+    for kill in 0..step_kill_count().min(10) {
+        let question = question(&mut random, 1, kill);
+        let pending = caller
+            .call(&question)
+            .unwrap_or_else(|error| panic!("{error}"));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| pending.wait(Some(PATIENCE)));
+            let arguments = [
+                "act-in-call",
+                "answer",
+                "serve: handed over",
+                "kill",
+                "serve",
+            ];
+            let mut server = Partner::start(&scratch, CHILD, &arguments);
+            server.wait_until_killed();
+            let end = waiting.join().expect("it does not panic");
+            assert!(matches!(end, Ok(Some(_))), "{end:?}");
+        });
     }
 }
 

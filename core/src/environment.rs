@@ -91,7 +91,9 @@ pub enum Step {
     CallTaken,
     /// Serving: the response is in.
     Answered,
-    /// Serving: the caller has it.
+    /// Serving: it is the caller's again, which has not been woken yet.
+    HandedOver,
+    /// Serving: the caller was woken.
     Finished,
     /// Recovery: the dead participant's index is held.
     Taken,

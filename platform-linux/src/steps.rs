@@ -48,6 +48,7 @@ fn name_of(step: Step) -> &'static str {
         Step::CallSeen => "serve: seen",
         Step::CallTaken => "serve: taken",
         Step::Answered => "serve: answered",
+        Step::HandedOver => "serve: handed over",
         Step::Finished => "serve: finished",
         Step::Taken => "recover: taken",
         Step::Recovered => "recover: recovered",

@@ -255,6 +255,7 @@ impl<M: TunnelMemory> Tunnel<M> {
         {
             return false;
         }
+        environment.step(Step::HandedOver);
         if seen.is_waiting() {
             environment.wake_all(&head.word);
         }

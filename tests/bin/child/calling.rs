@@ -178,8 +178,8 @@ pub(crate) fn act_in_call(arguments: &[&str]) {
     let mut random = Random::new(7);
     match *what {
         "serve" => {
-            let _dispatcher = serve(name, arguments);
             PASSES.store(1, Relaxed);
+            let _dispatcher = serve(name, arguments);
             println!("ready");
             system::wait_for_end_of_input();
         }

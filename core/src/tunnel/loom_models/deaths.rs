@@ -248,6 +248,7 @@ fn a_dispatcher_can_die_at_each_step() {
         Step::CallSeen,
         Step::CallTaken,
         Step::Answered,
+        // Not `HandedOver`: slices of sleep, which models do not have, are for that.
         Step::Finished,
     ] {
         check(move || dead_dispatcher(step));
