@@ -247,24 +247,29 @@ fn forged_headers_do_no_harm() {
     child.finish();
 }
 
-/// Against trusting any word of a segment in use.
+/// Against trusting any word of a segment in use, while another process stores
+/// whatever it likes into it.
 #[test]
-fn random_words_in_a_live_segment_do_no_harm() {
+fn who_scribbles_over_a_segment_in_use_does_no_harm() {
     let seed = seed("live words");
     let children: Vec<_> = (0..8)
         .map(|number| {
             let scratch = Scratch::new();
             let seed = (seed ^ number << 8).to_string();
-            let role = if number < 5 {
-                "use-mutated"
+            let (role, kind) = if number < 5 {
+                ("use-mutated", "variable")
             } else {
-                "call-mutated"
+                ("call-mutated", "function")
             };
-            let child = Partner::start(&scratch, CHILD, &[role, &seed, "4000"]);
-            (child, scratch)
+            let mut child = Partner::start(&scratch, CHILD, &[role, &seed, "4000"]);
+            let path = child.hear();
+            let scribbling = ["scribble", kind, &path, &seed];
+            let mut scribbler = Partner::start(&scratch, CHILD, &scribbling);
+            scribbler.expect("scribbling");
+            (child, scribbler, scratch)
         })
         .collect();
-    for (mut child, _scratch) in children {
+    for (mut child, _scribbler, _scratch) in children {
         assert!(child.number("rounds") > 0);
         child.finish();
     }

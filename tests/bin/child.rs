@@ -12,6 +12,8 @@ mod hostile;
 mod participants;
 #[path = "child/quiet.rs"]
 mod quiet;
+#[path = "child/scribbling.rs"]
+mod scribbling;
 #[path = "child/writing.rs"]
 mod writing;
 
@@ -45,6 +47,7 @@ fn main() {
         "open-mutated" => hostile::open_mutated(rest),
         "call-mutated" => hostile::call_mutated(rest),
         "use-mutated" => hostile::use_mutated(rest),
+        "scribble" => scribbling::scribble(rest),
         "open-shared" => hostile::open_shared(rest),
         "participants" => participants::participants(rest),
         "fork-uses-handle" => forking::uses_handle(),

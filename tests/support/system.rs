@@ -167,22 +167,21 @@ pub fn forbid_futex_waitv() -> bool {
     }
 }
 
-/// Words that two processes share, to measure what the machine itself can do.
+/// The words of a file that processes share.
 #[derive(Debug)]
 pub struct SharedWords {
     start: *const AtomicU32,
+    count: usize,
 }
 
 impl SharedWords {
-    const COUNT: usize = 1024;
-
-    /// A new file of zeros.
+    /// A new file of 1024 zeros.
     ///
     /// # Panics
     /// There is no room.
     #[must_use]
     pub fn create(path: &std::path::Path) -> SharedWords {
-        std::fs::write(path, [0; 4 * Self::COUNT]).expect("room for a file");
+        std::fs::write(path, [0; 4 * 1024]).expect("room for a file");
         SharedWords::open(path)
     }
 
@@ -195,15 +194,23 @@ impl SharedWords {
         use rustix::mm::{MapFlags, ProtFlags, mmap};
         let mut options = std::fs::OpenOptions::new();
         let file = options.read(true).write(true).open(path).expect("a file");
+        let size = file.metadata().expect("a file").len() as usize;
         let rights = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping, which stays for as long as the process.
         let start = unsafe {
             let place = core::ptr::null_mut();
-            mmap(place, 4 * Self::COUNT, rights, MapFlags::SHARED, file, 0)
+            mmap(place, size, rights, MapFlags::SHARED, file, 0)
         };
         SharedWords {
             start: start.expect("a mapping").cast(),
+            count: size / 4,
         }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
     }
 
     /// One of them.
@@ -212,7 +219,7 @@ impl SharedWords {
     /// There are not so many.
     #[must_use]
     pub fn word(&self, index: usize) -> &AtomicU32 {
-        assert!(index < Self::COUNT);
+        assert!(index < self.count);
         // SAFETY: inside the mapping, aligned, and only reached as an atomic.
         unsafe { &*self.start.add(index) }
     }

@@ -9,7 +9,6 @@ use robot_ipc_core::header::{HEADER_SIZE, Header, Kind};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use support::Random;
 
@@ -118,98 +117,31 @@ fn write_private(path: &std::path::Path, bytes: &[u8]) {
         .expect("room");
 }
 
-/// `SEED MILLISECONDS`: does everything there is to do with a variable while its
-/// words, all but the header's, become random ones.
+/// `SEED MILLISECONDS`: does everything there is to do with a variable while somebody
+/// scribbles over it.
 pub(crate) fn use_mutated(arguments: &[&str]) {
     let (seed, milliseconds) = (number(arguments[0]), number(arguments[1]));
     let variable = open_with(small(), "mutated");
     variable.write(b"value").expect("a first value");
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path("mutated"))
-        .expect("its file");
-    let good = std::fs::read(path("mutated")).expect("its file");
-    let rounds = while_words_change(
-        milliseconds,
-        seed,
-        |random| mutate(&file, &good, random),
-        || {},
-        |random| {
-            use_all(&variable, random);
-        },
-    );
+    println!("{}", variable.subject().path().display());
+    let rounds = again_and_again(milliseconds, seed, |random| use_all(&variable, random));
     println!("rounds {rounds}");
 }
 
-/// Does `use_it` again and again for so many milliseconds, while one thread makes
-/// `change`s and another one does `beside`. Says how often.
-fn while_words_change(
-    milliseconds: u64,
-    seed: u64,
-    change: impl Fn(&mut Random) + Sync,
-    beside: impl Fn() + Sync,
-    use_it: impl Fn(&mut Random),
-) -> u64 {
-    let time = Duration::from_millis(milliseconds);
-    let stop = AtomicU32::new(0);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut random = Random::new(seed ^ 0xABCD);
-            while stop.load(Relaxed) == 0 {
-                change(&mut random);
-                std::thread::sleep(Duration::from_micros(random.below(300)));
-            }
-        });
-        scope.spawn(|| {
-            while stop.load(Relaxed) == 0 {
-                beside();
-                std::thread::sleep(Duration::from_micros(10));
-            }
-        });
-        let mut random = Random::new(seed);
-        let start = Instant::now();
-        let mut rounds = 0;
-        while start.elapsed() < time {
-            use_it(&mut random);
-            rounds += 1;
-        }
-        stop.store(1, Relaxed);
-        rounds
-    })
+/// Does `use_it` for so many milliseconds; how often.
+fn again_and_again(milliseconds: u64, seed: u64, use_it: impl Fn(&mut Random)) -> u64 {
+    let mut random = Random::new(seed);
+    let start = Instant::now();
+    let mut rounds = 0;
+    while start.elapsed() < Duration::from_millis(milliseconds) {
+        use_it(&mut random);
+        rounds += 1;
+    }
+    rounds
 }
 
-/// Some random words, mostly control words; now and then all is good again.
-fn mutate(file: &std::fs::File, good: &[u8], random: &mut Random) {
-    if random.below(2) == 0 {
-        file.write_all_at(&good[HEADER_SIZE..], HEADER_SIZE as u64)
-            .expect("inside the file");
-    }
-    for _ in 0..random.below(6) {
-        let offset = match random.below(4) {
-            0 => 2304,                                               // latest
-            1 => 2368 + 4 * random.below(64),                        // owners
-            2 => 2624 + 192 * random.below(4) + 4 * random.below(6), // slot heads
-            _ => HEADER_SIZE as u64 + 4 * random.below((good.len() - HEADER_SIZE) as u64 / 4),
-        };
-        let word = match random.below(4) {
-            0 => 0,
-            1 => u32::MAX,
-            // A plausible one: few bits differ.
-            2 => {
-                let at = offset as usize;
-                let word = u32::from_ne_bytes(good[at..at + 4].try_into().expect("4 bytes"));
-                word ^ 1 << random.below(32)
-            }
-            _ => random.next() as u32,
-        };
-        file.write_all_at(&word.to_ne_bytes(), offset)
-            .expect("inside the file");
-    }
-}
-
-/// `SEED MILLISECONDS`: calls and serves a function in every way, while its words, all
-/// but the header's, become random ones.
+/// `SEED MILLISECONDS`: calls and serves a function in every way, while somebody
+/// scribbles over it.
 pub(crate) fn call_mutated(arguments: &[&str]) {
     let (seed, milliseconds) = (number(arguments[0]), number(arguments[1]));
     let options = FunctionOptions::new()
@@ -221,12 +153,7 @@ pub(crate) fn call_mutated(arguments: &[&str]) {
     let caller = options
         .open("mutated")
         .unwrap_or_else(|error| failure(error));
-    let bytes = std::fs::read(caller.subject().path()).expect("its file");
-    let file = OpenOptions::new()
-        .write(true)
-        .open(caller.subject().path())
-        .expect("its file");
-    let serve = || {
+    let serve = |_: &mut Random| {
         let dispatcher = HostFunctionDispatcher::new(1).expect("within the limits");
         let echo = |arguments: &[u8]| arguments.to_vec();
         if dispatcher.add_with(&options, "mutated", echo).is_ok() {
@@ -235,40 +162,14 @@ pub(crate) fn call_mutated(arguments: &[&str]) {
             assert!(start.elapsed() < Duration::from_secs(30), "it hangs");
         }
     };
-    let change = |random: &mut Random| mutate_tunnel(&file, &bytes, random);
-    let rounds = while_words_change(milliseconds, seed, change, serve, |random| {
-        call_in_every_way(&options, &caller, random);
+    println!("{}", caller.subject().path().display());
+    let rounds = std::thread::scope(|scope| {
+        scope.spawn(|| again_and_again(milliseconds, seed, serve));
+        again_and_again(milliseconds, seed, |random| {
+            call_in_every_way(&options, &caller, random);
+        })
     });
     println!("rounds {rounds}");
-}
-
-/// As `mutate`, for the words of a tunnel.
-fn mutate_tunnel(file: &std::fs::File, good: &[u8], random: &mut Random) {
-    if random.below(2) == 0 {
-        file.write_all_at(&good[HEADER_SIZE..], HEADER_SIZE as u64)
-            .expect("inside the file");
-    }
-    for _ in 0..random.below(6) {
-        let offset = match random.below(5) {
-            0 => 2304 + 64 * random.below(4),   // bell, room, tickets
-            1 => 256 + 8 * random.below(8) + 4, // who serves
-            2 => 2560 + 320 * random.below(4),  // cells
-            3 => 2560 + 320 * random.below(4) + 4 * random.below(8), // their heads
-            _ => HEADER_SIZE as u64 + 4 * random.below((good.len() - HEADER_SIZE) as u64 / 4),
-        };
-        let word = match random.below(4) {
-            0 => 0,
-            1 => u32::MAX,
-            // A plausible one: some state, of somebody, of an early use.
-            2 => {
-                (random.below(6) | random.below(4) << 3 | random.below(4) << 5) as u32
-                    | (random.below(4) as u32) << 13
-            }
-            _ => random.next() as u32,
-        };
-        file.write_all_at(&word.to_ne_bytes(), offset)
-            .expect("inside the file");
-    }
 }
 
 /// Every operation of a caller once; each may fail, in time.
