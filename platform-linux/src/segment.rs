@@ -187,7 +187,7 @@ impl<L: Layout> Segment<L> {
             // Only a name is left of it, and this handle changes nothing.
             return Err(Reason::NotFound);
         }
-        if !shm::may_remove(subject.path(), &stat) {
+        if !shm::may_remove(subject.path(), &file) {
             return Err(Reason::RetiredByOwner { uid: stat.st_uid });
         }
         segment.remove_name(&file)?;
@@ -372,7 +372,7 @@ pub(crate) fn inspect(file: &OwnedFd, sharing: &Sharing) -> Result<(Stat, Header
             });
         }
     }
-    sharing.check(&stat)?;
+    sharing.check(file, &stat)?;
     let mut bytes = [0; HEADER_SIZE];
     let mut size = 0;
     while size < bytes.len() {

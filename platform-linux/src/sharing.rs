@@ -6,6 +6,7 @@
 //! mode that gives rights to a group, and that group.
 
 use crate::error::Reason;
+use crate::shm;
 use rustix::fs::{Gid, Mode, Stat};
 use std::os::fd::OwnedFd;
 
@@ -77,7 +78,7 @@ impl Sharing {
     }
 
     /// Refuses a file whose owner, group or mode is not what was asked for.
-    pub(crate) fn check(&self, stat: &Stat) -> Result<(), Reason> {
+    pub(crate) fn check(&self, file: &OwnedFd, stat: &Stat) -> Result<(), Reason> {
         let mode = stat.st_mode & 0o7777;
         let me = rustix::process::geteuid().as_raw();
         let refuse = |reason| {
@@ -88,7 +89,7 @@ impl Sharing {
                 reason,
             })
         };
-        let own = stat.st_uid == me || stat.st_uid == 0;
+        let own = stat.st_uid == 0 || stat.st_uid == me && shm::acts_as_owner(file);
         if own && mode & 0o022 == 0 {
             return Ok(());
         }
@@ -105,8 +106,23 @@ impl Sharing {
         if stat.st_gid != self.group() {
             return refuse("its group is not the one asked for");
         }
+        if !is_one_group(stat.st_gid) {
+            return refuse("groups that this user namespace does not know show as the one asked for");
+        }
         Ok(())
     }
+}
+
+/// Whether `id` is one group's. In a user namespace all groups that it does not know show
+/// as one.
+fn is_one_group(id: u32) -> bool {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let unknown = read("/proc/sys/kernel/overflowgid");
+    if id != unknown.trim().parse().unwrap_or(65534) {
+        return true;
+    }
+    let map = read("/proc/self/gid_map");
+    map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 fn bad_mode(value: impl core::fmt::Display, reason: &'static str) -> Reason {

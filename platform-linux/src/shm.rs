@@ -15,7 +15,7 @@ use robot_ipc_core::name::{Name, Namespace};
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -427,8 +427,19 @@ pub(crate) fn remove_stale_temporaries(directory: &Path) -> usize {
     removed
 }
 
-/// Whether this process may take a file's name away from its folder.
-pub(crate) fn may_remove(path: &Path, stat: &Stat) -> bool {
+/// Whether the kernel lets this process act as the owner of what `file` has open. Numbers
+/// do not tell: in a user namespace all users that it does not know show as one number,
+/// which can be this process's own too.
+pub(crate) fn acts_as_owner(file: impl AsFd) -> bool {
+    // Nobody else may switch this on; what it does, leaving out the time of reading, does
+    // not matter here.
+    rustix::fs::fcntl_getfl(&file)
+        .and_then(|flags| rustix::fs::fcntl_setfl(&file, flags | OFlags::NOATIME))
+        .is_ok()
+}
+
+/// Whether this process may take the name of `file` away from its folder.
+pub(crate) fn may_remove(path: &Path, file: &OwnedFd) -> bool {
     use rustix::fs::{Access as May, accessat};
     let Some(directory) = path.parent() else {
         return false;
@@ -437,12 +448,15 @@ pub(crate) fn may_remove(path: &Path, stat: &Stat) -> bool {
     if accessat(CWD, directory, allowed, AtFlags::EACCESS).is_err() {
         return false;
     }
-    let me = rustix::process::geteuid().as_raw();
     let Ok(folder) = rustix::fs::stat(directory) else {
         return false;
     };
     let sticky = folder.st_mode & 0o1000 != 0;
-    !sticky || me == 0 || stat.st_uid == me || folder.st_uid == me
+    let owns_folder = || {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(directory, flags, Mode::empty()).is_ok_and(acts_as_owner)
+    };
+    !sticky || acts_as_owner(file) || owns_folder()
 }
 
 #[cfg(test)]

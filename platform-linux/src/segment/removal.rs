@@ -38,8 +38,7 @@ impl<L: Layout> Segment<L> {
     /// `false` if somebody else is removing it just now.
     fn try_retire(&self) -> Result<bool, Reason> {
         let file = self.reopen()?;
-        let stat = rustix::fs::fstat(&file).map_err(Reason::system("look at the segment"))?;
-        if !shm::may_remove(self.subject.path(), &stat) {
+        if !shm::may_remove(self.subject.path(), &file) {
             return Err(Reason::PermissionDenied {
                 operation: "remove the segment",
             });
@@ -89,7 +88,7 @@ impl<L: Layout> Segment<L> {
             let Some(_nobody) = Held::take(&file, Byte::Presence) else {
                 return Ok(None);
             };
-            if !shm::may_remove(subject.path(), &stat) {
+            if !shm::may_remove(subject.path(), &file) {
                 return Err(Reason::PermissionDenied {
                     operation: "remove the segment",
                 });
