@@ -69,8 +69,9 @@ impl Sharing {
 
     /// Makes a new file as accessible as asked, whatever the umask.
     pub(crate) fn apply(&self, file: &OwnedFd) -> Result<(), Reason> {
-        if let Some(group) = self.group {
-            rustix::fs::fchown(file, None, Some(Gid::from_raw(group)))
+        // A folder may give its own group to new files: nobody asked for that one.
+        if self.group.is_some() || !self.is_private() {
+            rustix::fs::fchown(file, None, Some(Gid::from_raw(self.group())))
                 .map_err(Reason::system("give the file to the group asked for"))?;
         }
         rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode))
