@@ -99,12 +99,13 @@ pub(crate) fn unlock(file: impl AsFd, byte: Byte) {
     );
 }
 
-/// Whether somebody holds `byte` so that this open file could not have it alone.
+/// Whether somebody other than this open file holds `byte` alone. Whoever may only read the
+/// file can share a lock on it, which must not pass for life.
 pub(crate) fn is_held(file: impl AsFd, byte: Byte) -> Result<bool, Errno> {
     let found = control(
         file.as_fd(),
         libc::F_OFD_GETLK,
-        libc::F_WRLCK,
+        libc::F_RDLCK,
         byte.offset(),
         1,
     )?;

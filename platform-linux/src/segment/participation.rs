@@ -78,9 +78,16 @@ impl<L: Layout> Segment<L> {
             participants
                 .entry(participant)
                 .introduce(std::process::id());
-            // Nobody else ever takes this one, except for a moment to ask.
-            lock::try_exclusive(&file, Byte::Life(participant))
-                .map_err(Reason::system("lock the segment"))?;
+            // Only now, or what the dead one has called would seem to have a caller. Nobody
+            // else ever takes this lock alone, but whoever may read the file can share it.
+            // Without it this process would look dead.
+            if !lock::try_exclusive(&file, Byte::Life(participant))
+                .map_err(Reason::system("lock the segment"))?
+            {
+                participants.entry(participant).clear();
+                lock::unlock(&file, Byte::Participant(participant));
+                continue;
+            }
             let anchor = Anchor::new(&file, slow_path)
                 .map_err(Reason::system("keep the lock of this process"))?;
             reached("register: anchored");
