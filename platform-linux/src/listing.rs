@@ -57,10 +57,7 @@ fn look_at(subject: Subject, sharing: &Sharing) -> Option<Entry> {
             }
         }),
         Err(rustix::io::Errno::NOENT) => return None,
-        Err(rustix::io::Errno::LOOP) => Err(Reason::NotAFile {
-            what: "a symbolic link",
-        }),
-        Err(errno) => Err(Reason::system("open it")(errno)),
+        Err(errno) => Err(shm::refusal(subject.path(), errno, "open it")),
     };
     let error = checked
         .err()

@@ -29,7 +29,7 @@ use crate::steps::reached;
 use crate::{clock, futex};
 use robot_ipc_core::header::{HEADER_SIZE, Header, HeaderError};
 use robot_ipc_core::recovery::Recoverable;
-use rustix::fs::{FileType, Stat};
+use rustix::fs::Stat;
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::any::Any;
@@ -130,22 +130,7 @@ impl<L: Layout> Segment<L> {
         let file = match shm::open_file(subject.path(), request.access) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(Found::Nothing),
-            Err(Errno::LOOP | Errno::MLINK) => {
-                return Err(Reason::NotAFile {
-                    what: "a symbolic link",
-                });
-            }
-            Err(Errno::ISDIR) => {
-                return Err(Reason::NotAFile {
-                    what: "a directory",
-                });
-            }
-            Err(Errno::NXIO) => {
-                return Err(Reason::NotAFile {
-                    what: "a device or socket",
-                });
-            }
-            Err(errno) => return Err(Reason::system("open the segment")(errno)),
+            Err(errno) => return Err(shm::refusal(subject.path(), errno, "open the segment")),
         };
         let (stat, header) = inspect(&file, &request.sharing)?;
         let identity = FileIdentity::of(&stat);
@@ -358,20 +343,7 @@ fn mapped<L: Layout>(identity: FileIdentity, access: Access) -> Option<Arc<Segme
 /// Checks that an open file is a segment that we may use, of any kind.
 pub(crate) fn inspect(file: &OwnedFd, sharing: &Sharing) -> Result<(Stat, Header), Reason> {
     let stat = rustix::fs::fstat(file).map_err(Reason::system("look at the segment"))?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => {}
-        FileType::Directory => {
-            return Err(Reason::NotAFile {
-                what: "a directory",
-            });
-        }
-        FileType::Fifo => return Err(Reason::NotAFile { what: "a FIFO" }),
-        _ => {
-            return Err(Reason::NotAFile {
-                what: "a special file",
-            });
-        }
-    }
+    shm::check_is_file(&stat)?;
     sharing.check(file, &stat)?;
     let mut bytes = [0; HEADER_SIZE];
     let mut size = 0;

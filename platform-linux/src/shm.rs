@@ -12,7 +12,7 @@ use crate::sharing::Sharing;
 use core::fmt;
 use robot_ipc_core::header::Kind;
 use robot_ipc_core::name::{Name, Namespace};
-use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -217,6 +217,47 @@ pub(crate) fn open_file(path: &Path, access: Access) -> Result<OwnedFd, Errno> {
     };
     let careful = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     rustix::fs::open(path, access | careful, Mode::empty())
+}
+
+/// Why what has the name `path` could not be opened for `operation`.
+pub(crate) fn refusal(path: &Path, errno: Errno, operation: &'static str) -> Reason {
+    let not_a_file = |what| Reason::NotAFile { what };
+    match errno {
+        Errno::NOENT => Reason::NotFound,
+        Errno::LOOP | Errno::MLINK => not_a_file("a symbolic link"),
+        Errno::ISDIR => not_a_file("a directory"),
+        Errno::NXIO => not_a_file("a device or socket"),
+        Errno::ACCESS | Errno::PERM => {
+            let denied = Reason::system(operation)(errno);
+            let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW);
+            stat.map_or(denied.clone(), |stat| {
+                if let Err(reason) = check_is_file(&stat) {
+                    reason
+                } else if stat.st_uid == rustix::process::geteuid().as_raw() {
+                    denied
+                } else {
+                    Reason::ForeignOwner {
+                        uid: stat.st_uid,
+                        gid: stat.st_gid,
+                        mode: stat.st_mode & 0o7777,
+                        reason: "it belongs to another user, who does not let this one open it",
+                    }
+                }
+            })
+        }
+        errno => Reason::system(operation)(errno),
+    }
+}
+
+/// Fails if a file is none that could be memory.
+pub(crate) fn check_is_file(stat: &Stat) -> Result<(), Reason> {
+    let what = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => return Ok(()),
+        FileType::Directory => "a directory",
+        FileType::Fifo => "a FIFO",
+        _ => "a device or socket",
+    };
+    Err(Reason::NotAFile { what })
 }
 
 /// Which file `path` leads to now, if to any.

@@ -34,7 +34,13 @@ fn write_about(f: &mut fmt::Formatter<'_>, subject: &Subject, reason: &Reason) -
                 Quoted(subject.name())
             )
         }
-        Reason::ForeignOwner { .. } | Reason::NoSpace { .. } | Reason::PermissionDenied { .. } => {
+        Reason::ForeignOwner { .. } => write!(
+            f,
+            " ({}); if it should not be there, its owner or root can: robot-ipc rm --force {}",
+            subject.path().display(),
+            Quoted(subject.name())
+        ),
+        Reason::NoSpace { .. } | Reason::PermissionDenied { .. } => {
             write!(f, " ({})", subject.path().display())
         }
         _ => Ok(()),

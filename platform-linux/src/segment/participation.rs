@@ -14,7 +14,6 @@ use robot_ipc_core::environment::Step;
 use robot_ipc_core::participant::{MAX_PARTICIPANTS, Participant, ParticipantTable};
 use robot_ipc_core::recovery::Recoverable;
 use robot_ipc_core::sync::AtomicU32;
-use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 
 /// This process as a participant of a segment.
@@ -110,8 +109,13 @@ impl<L: Layout> Segment<L> {
     pub(super) fn reopen(&self) -> Result<OwnedFd, Reason> {
         let file = match shm::open_file(self.subject.path(), self.access) {
             Ok(file) => file,
-            Err(Errno::NOENT | Errno::LOOP) => return Err(self.gone()),
-            Err(errno) => return Err(Reason::system("open the segment again")(errno)),
+            Err(errno) => {
+                // Somebody else may have put something there that cannot be opened.
+                return Err(match shm::identity_at(self.subject.path()) {
+                    Ok(now) if now != Some(self.identity) => self.gone(),
+                    _ => Reason::system("open the segment again")(errno),
+                });
+            }
         };
         let stat = rustix::fs::fstat(&file).map_err(Reason::system("look at the segment"))?;
         if FileIdentity::of(&stat) == self.identity {

@@ -40,7 +40,7 @@ impl<L: Layout> Segment<L> {
         let file = self.reopen()?;
         if !shm::may_remove(self.subject.path(), &file) {
             return Err(Reason::PermissionDenied {
-                operation: "remove the segment",
+                operation: "remove the segment; its owner or root can",
             });
         }
         self.remove_name(&file)
@@ -79,8 +79,9 @@ impl<L: Layout> Segment<L> {
             let _slow_path = fork::slow_path();
             let file = match shm::open_file(subject.path(), Access::ReadWrite) {
                 Ok(file) => file,
-                Err(Errno::NOENT) => return Err(Reason::NotFound),
-                Err(errno) => return Err(Reason::system("open the segment")(errno)),
+                Err(errno) => {
+                    return Err(shm::refusal(subject.path(), errno, "open the segment"));
+                }
             };
             let (stat, header) = inspect(&file, &request.sharing)?;
             let geometry = L::from_header(&header)?;
@@ -90,7 +91,7 @@ impl<L: Layout> Segment<L> {
             };
             if !shm::may_remove(subject.path(), &file) {
                 return Err(Reason::PermissionDenied {
-                    operation: "remove the segment",
+                    operation: "remove the segment; its owner or root can",
                 });
             }
             let identity = FileIdentity::of(&stat);
