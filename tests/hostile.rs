@@ -4,7 +4,7 @@ use robot_ipc::{Reason, VariableOptions};
 use robot_ipc_core::header::HeaderError;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::fs::{OpenOptions, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 use support::process::Partner;
 use support::segment_file::SegmentFile;
@@ -272,116 +272,6 @@ fn who_scribbles_over_a_segment_in_use_does_no_harm() {
     for (mut child, _scribbler, _scratch) in children {
         assert!(child.number("rounds") > 0);
         child.finish();
-    }
-}
-
-/// Against executing what another user wants to be unpickled.
-#[test]
-fn files_of_others_are_refused() {
-    if !is_root() {
-        return skipped("files of other users", "only root can give files away");
-    }
-    let scratch = Scratch::new();
-    drop(open(&scratch, "theirs"));
-    let path = scratch.file("theirs");
-    chown(&path, Some(12345), Some(23456)).expect("root may");
-    match refusal(&scratch, "theirs") {
-        Reason::ForeignOwner {
-            uid: 12345,
-            gid: 23456,
-            mode: 0o600,
-            ..
-        } => {}
-        other => panic!("{other:?}"),
-    }
-    // Not even with an option that asks for another group, or for less.
-    for (mode, group) in [(0o660, 23457), (0o600, 23456)] {
-        let refused = scratch
-            .options()
-            .mode(mode)
-            .group(group)
-            .open("theirs")
-            .map(drop);
-        let refused = refused.expect_err("it was opened");
-        assert!(
-            matches!(refused.reason(), Reason::ForeignOwner { .. }),
-            "{refused}"
-        );
-    }
-    // Asked for, and granting no more than that.
-    let shared = scratch.options().mode(0o660).group(23456);
-    assert!(shared.open("theirs").is_ok());
-    std::fs::set_permissions(&path, Permissions::from_mode(0o660)).expect("root may");
-    assert!(shared.open("theirs").is_ok());
-    std::fs::set_permissions(&path, Permissions::from_mode(0o666)).expect("root may");
-    let refused = shared
-        .open("theirs")
-        .map(drop)
-        .expect_err("the whole world may write it");
-    assert!(
-        matches!(refused.reason(), Reason::ForeignOwner { .. }),
-        "{refused}"
-    );
-}
-
-/// Against a file that others may write though nobody asked for that.
-#[test]
-fn files_that_others_may_write_are_refused_unless_asked_for() {
-    let scratch = Scratch::new();
-    drop(open(&scratch, "open"));
-    let path = scratch.file("open");
-    for mode in [0o620, 0o602, 0o660, 0o666] {
-        std::fs::set_permissions(&path, Permissions::from_mode(mode)).expect("ours");
-        match refusal(&scratch, "open") {
-            Reason::ForeignOwner { mode: found, .. } => assert_eq!(found, mode),
-            other => panic!("{mode:o}: {other:?}"),
-        }
-    }
-    let group = rustix::process::getegid().as_raw();
-    std::fs::set_permissions(&path, Permissions::from_mode(0o660)).expect("ours");
-    assert!(scratch.options().mode(0o660).open("open").is_ok());
-    assert!(
-        scratch
-            .options()
-            .mode(0o660)
-            .group(group)
-            .open("open")
-            .is_ok()
-    );
-    assert!(
-        scratch
-            .options()
-            .mode(0o660)
-            .group(group + 1)
-            .open("open")
-            .is_err()
-    );
-    assert!(scratch.options().mode(0o640).open("open").is_err());
-    std::fs::set_permissions(&path, Permissions::from_mode(0o640)).expect("ours");
-    assert!(
-        scratch.options().open("open").is_ok(),
-        "others can only read it"
-    );
-}
-
-/// Against a umask that takes back what was asked for.
-#[test]
-fn the_umask_does_not_cut_a_mode_that_was_asked_for() {
-    for (mode, text) in [(0o660, "660"), (0o666, "666"), (0o600, "600")] {
-        let scratch = Scratch::new();
-        let mut child = Partner::start(&scratch, CHILD, &["open-shared", "shared", text]);
-        child.expect("done");
-        child.finish();
-        let found = std::fs::metadata(scratch.file("shared"))
-            .expect("it exists")
-            .permissions();
-        assert_eq!(found.mode() & 0o7777, mode);
-        let variable = scratch
-            .options()
-            .mode(mode)
-            .open("shared")
-            .expect("as asked");
-        assert_eq!(variable.sample().expect("a value").0, b"shared");
     }
 }
 

@@ -108,7 +108,9 @@ impl Sharing {
             return refuse("its group is not the one asked for");
         }
         if !is_one_group(stat.st_gid) {
-            return refuse("groups that this user namespace does not know show as the one asked for");
+            return refuse(
+                "groups that this user namespace does not know show as the one asked for",
+            );
         }
         Ok(())
     }

@@ -14,6 +14,8 @@ mod participants;
 mod quiet;
 #[path = "child/scribbling.rs"]
 mod scribbling;
+#[path = "child/visiting.rs"]
+mod visiting;
 #[path = "child/writing.rs"]
 mod writing;
 
@@ -64,6 +66,7 @@ fn main() {
         "call-one-way" => calling::call_one_way(rest),
         "hoard-one" => calling::hoard_one(rest),
         "hoard" => calling::hoard(rest),
+        "visit" => visiting::visit(rest),
         "call-after-fork" => calling::call_after_fork(rest),
         unknown => {
             eprintln!("there is no role '{unknown}'");

@@ -6,6 +6,7 @@ pub mod function;
 pub mod process;
 pub mod segment_file;
 pub mod system;
+pub mod user;
 
 use robot_ipc::{HostVariable, Place, VariableOptions};
 use std::path::{Path, PathBuf};

@@ -6,6 +6,11 @@ use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::alloc::{GlobalAlloc, Layout, System};
 
+#[cfg(not(all(target_env = "gnu", target_pointer_width = "32")))]
+use libc::flock;
+#[cfg(all(target_env = "gnu", target_pointer_width = "32"))]
+use libc::flock64 as flock;
+
 /// Kills this process when the thread that started it ends, so that no test
 /// leaves processes behind.
 pub fn die_with_parent() {
@@ -41,6 +46,25 @@ pub fn die_here() -> ! {
 pub fn interrupt_here() {
     // SAFETY: takes an integer only.
     unsafe { libc::raise(libc::SIGINT) };
+}
+
+/// Shares a lock on bytes of `file`, as everybody may who may read it; waits for it if
+/// told so. It ends with the file. Returns whether it could be had.
+#[must_use]
+pub fn share_lock(file: &std::fs::File, start: u64, length: u64, waits: bool) -> bool {
+    use std::os::fd::AsRawFd;
+    // SAFETY: a struct of integers, for which zeros are values.
+    let mut lock: flock = unsafe { core::mem::zeroed() };
+    lock.l_type = libc::F_RDLCK as _;
+    lock.l_start = start as _;
+    lock.l_len = length as _;
+    let command = if waits {
+        libc::F_OFD_SETLKW
+    } else {
+        libc::F_OFD_SETLK
+    };
+    // SAFETY: the descriptor is open, and the commands read one `flock`.
+    unsafe { libc::fcntl(file.as_raw_fd(), command, &lock) == 0 }
 }
 
 static INTERRUPTS: AtomicU32 = AtomicU32::new(0);

@@ -158,7 +158,9 @@ impl HostFunctionCaller {
         } else if core.is_retired() {
             return self.end_as(pending, Reason::RetiredCall);
         }
-        self.look_around(&mut self.outstanding(), pending.id, start)?;
+        if self.look_around(&mut self.outstanding(), pending.id, start)? == Around::RunnerIsDead {
+            return self.end_as(pending, Reason::DispatcherDied);
+        }
         if !pending.is_running && !left.is_zero() {
             // The others that served it may have gone.
             serving::check_not_alone(&self.segment)?;
@@ -279,24 +281,33 @@ impl HostFunctionCaller {
 
     /// Looks who lives, if nobody has since `start`, or for a while: whoever runs the
     /// call, or serves the function at all.
-    fn look_around(&self, outstanding: &mut Outstanding, id: u64, start: Instant) -> Result<()> {
+    fn look_around(
+        &self,
+        outstanding: &mut Outstanding,
+        id: u64,
+        start: Instant,
+    ) -> Result<Around> {
         let now = Instant::now();
         let Some(index) = outstanding.position(Which::Number(id)) else {
-            return Ok(());
+            return Ok(Around::Nothing);
         };
         let entry = &mut outstanding.entries[index];
         // Who polls only asks after a slice; who slept for less than that will again.
         let last = *entry.looked_at.get_or_insert(start);
         if now - last < futex::SLICE.mul_f32(0.7) {
-            return Ok(());
+            return Ok(Around::Nothing);
         }
         entry.looked_at = Some(now);
         let core = self.core();
         let system = self.segment.system();
         match core.progress(entry.call) {
             tunnel::Progress::Running(seen) => {
-                if let Some(runner) = Tunnel::<MappedTunnel<'_>>::runner(seen) {
-                    core.reap(&system, runner);
+                if let Some(runner) = Tunnel::<MappedTunnel<'_>>::runner(seen)
+                    && !core.reap(&system, runner)
+                    && !self.segment.lives(runner)
+                {
+                    // Somebody has its index: to recover it, or to be in the way.
+                    return Ok(Around::RunnerIsDead);
                 }
             }
             tunnel::Progress::Queued(_) => {
@@ -306,9 +317,10 @@ impl HostFunctionCaller {
                     entry.not_served_since.get_or_insert(now);
                 }
             }
-            _ => return Ok(()),
+            _ => return Ok(Around::Nothing),
         }
-        self.check_name_now_and_then(outstanding)
+        self.check_name_now_and_then(outstanding)?;
+        Ok(Around::Nothing)
     }
 
     /// Whether nobody has served the function for a while, though somebody did when
@@ -365,8 +377,11 @@ impl HostFunctionCaller {
         };
         if is_under_way() {
             // Who only ever polls has to learn of a death, too.
-            self.look_around(&mut outstanding, id, Instant::now())?;
-            if self.core().is_retired() || self.is_abandoned(&outstanding.entries[index]) {
+            let around = self.look_around(&mut outstanding, id, Instant::now())?;
+            if around == Around::RunnerIsDead
+                || self.core().is_retired()
+                || self.is_abandoned(&outstanding.entries[index])
+            {
                 // To be told to whoever asks for the response.
                 return Ok(Progress::Ended);
             }
@@ -377,6 +392,15 @@ impl HostFunctionCaller {
             _ => Progress::Ended,
         })
     }
+}
+
+/// What is found by looking who lives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Around {
+    /// Nothing that ends the call.
+    Nothing,
+    /// Whoever runs the call is dead, and cannot be recovered at the moment.
+    RunnerIsDead,
 }
 
 /// The error that `bytes` describe: text, up to the first NUL.
