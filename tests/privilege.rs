@@ -227,6 +227,63 @@ fn rights_that_change_all_the_time_let_nobody_in() {
     });
 }
 
+/// Against a Python that is less careful than Rust is.
+#[test]
+fn in_python_strangers_get_nothing() {
+    if !can_be_others("strangers in Python", CHILD) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let Some(mut anna) = ANNA.visit_in_python(&scratch, &[]) else {
+        return;
+    };
+    let mut bernd = BERND.visit(&scratch, CHILD, &[]);
+    for options in [&[][..], &SHARED[..]] {
+        let mut stranger = BERND.visit_in_python(&scratch, options).expect("as before");
+        for kind in KINDS {
+            if options.is_empty() {
+                make(&mut anna, kind, "private");
+            }
+            let told = ["ForeignOwner", "owner 61001, group 61001, mode 0600"];
+            let acts: &[&str] = match kind {
+                "variable" => &["open variable", "peek variable", "remove variable"],
+                _ => &["open function", "offer", "remove function"],
+            };
+            for act in acts {
+                refused(&mut stranger, &format!("{act} private"), &told);
+            }
+            check_works(&mut anna, kind, "private", "whole");
+        }
+    }
+    for kind in KINDS {
+        let mut plant = |name: &str, what: &str| {
+            let path = file(&scratch, kind, name).display().to_string();
+            done(&mut bernd, &format!("plant {}", what.replace("%P", &path)));
+        };
+        plant("queue", "fifo %P");
+        plant("link", "symlink %P /dev/zero");
+        make(&mut bernd, kind, "visible");
+        let path = file(&scratch, kind, "visible").display().to_string();
+        done(&mut bernd, &format!("plant 644 {path}"));
+        for (name, reason, text) in [
+            ("queue", "NotASegment", "a FIFO"),
+            ("link", "NotASegment", "a symbolic link"),
+            ("visible", "ForeignOwner", "owner 61002"),
+        ] {
+            let start = Instant::now();
+            for act in ["open", "remove"] {
+                refused(&mut anna, &format!("{act} {kind} {name}"), &[reason, text]);
+            }
+            if kind == "variable" {
+                refused(&mut anna, &format!("peek variable {name}"), &[reason, text]);
+            } else {
+                refused(&mut anna, &format!("offer {name}"), &[reason, text]);
+            }
+            assert!(start.elapsed() < AT_ONCE, "{name}: {:?}", start.elapsed());
+        }
+    }
+}
+
 /// Against executing what another user wants to be unpickled, whatever was asked for.
 #[test]
 fn files_of_others_are_refused() {

@@ -240,6 +240,51 @@ fn the_environment_asks_as_options_do() {
     );
 }
 
+/// Against a Python that shares more or less than Rust does.
+#[test]
+fn in_python_a_group_shares_what_it_asks_for() {
+    if !can_be_others("sharing in Python", CHILD) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let asking = [&SHARED[..], &["umask=077"][..]].concat();
+    let visit = |user: User, options: &[&str]| user.visit_in_python(&scratch, options);
+    let Some(mut anna) = visit(ANNA, &asking) else {
+        return;
+    };
+    let mut bernd = visit(BERND, &asking).expect("as before");
+    let mut careful = visit(BERND, &[]).expect("as before");
+    let mut clara = visit(CLARA, &asking).expect("as before");
+    for kind in KINDS {
+        make(&mut anna, kind, "shared");
+        if kind == "variable" {
+            done(&mut bernd, "open variable shared");
+            assert_eq!(done(&mut bernd, "read shared"), "whole");
+        }
+        check_works(&mut bernd, kind, "shared", "theirs");
+        for stranger in [&mut careful, &mut clara] {
+            let told = ["ForeignOwner", "owner 61001, group 62000, mode 0660"];
+            refused(stranger, &format!("open {kind} shared"), &told);
+        }
+        let told = ["PermissionDenied", "its owner or root can"];
+        refused(&mut bernd, &format!("remove {kind} shared"), &told);
+        check_works(&mut bernd, kind, "shared", "after");
+        done(&mut anna, &format!("remove {kind} shared"));
+        assert!(!file(&scratch, kind, "shared").exists());
+    }
+    let options = ["mode=640", "group=62000"];
+    let mut anna = visit(ANNA, &options).expect("as before");
+    let mut bernd = visit(BERND, &options).expect("as before");
+    make(&mut anna, "variable", "seen");
+    assert_eq!(done(&mut bernd, "peek variable seen"), "whole");
+    refused(&mut bernd, "write seen other", &["ReadOnly"]);
+    refused(
+        &mut bernd,
+        "open variable seen",
+        &["ForeignOwner", "mode 0640"],
+    );
+}
+
 /// Against a death that only its own user could clean up after.
 #[test]
 fn a_group_recovers_what_its_dead_leave() {

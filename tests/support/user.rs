@@ -2,7 +2,7 @@
 //! accounts are made: a number is enough for the kernel.
 
 use crate::process::Partner;
-use crate::{Scratch, skipped};
+use crate::{Scratch, library, skipped, workspace};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -71,6 +71,40 @@ impl User {
         let mut partner = Partner::run(scratch.enter(command.arg("visit").args(options)));
         partner.expect("ready");
         partner
+    }
+
+    /// The role `visit` in Python, as this user in `scratch`; `None`, loudly, if there is no
+    /// Python that this user can run.
+    #[must_use]
+    pub fn visit_in_python(&self, scratch: &Scratch, options: &[&str]) -> Option<Partner> {
+        // The first one may lie in a folder of root's.
+        let programs = ["python3", "/usr/bin/python3", "/usr/local/bin/python3"];
+        let command = |program: &str| {
+            let mut command = self.command(program);
+            scratch
+                .enter(&mut command)
+                .current_dir("/")
+                .env("PYTHONPATH", workspace().join("python-ctypes"))
+                .env("PYTHONDONTWRITEBYTECODE", "1")
+                .env("ROBOT_IPC_LIBRARY", library());
+            command
+        };
+        let found = programs.into_iter().find(|program| {
+            let mut command = command(program);
+            command.args(["-c", "import robot_ipc; robot_ipc.build_id()"]);
+            User::succeeds(command)
+        });
+        let Some(program) = found else {
+            skipped(
+                "other users with Python",
+                "they cannot run a python3 that finds the module and the library",
+            );
+            return None;
+        };
+        let script = include_str!("../bin/visit.py");
+        let mut partner = Partner::run(command(program).args(["-c", script]).args(options));
+        partner.expect("ready");
+        Some(partner)
     }
 
     /// Whether `command` can be run to its end; it gets no input.
