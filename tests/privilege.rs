@@ -42,7 +42,7 @@ fn strangers_get_nothing_and_harm_nothing() {
                     "it belongs to another user, who does not let this one open it",
                     "owner 61001, group 61001, mode 0600",
                     &path,
-                    "its owner or root can: robot-ipc rm --force private",
+                    "its owner or root can remove it: robot-ipc rm --force private",
                 ];
                 for act in ["open", "peek", "remove"] {
                     // Looking at a function has no options.

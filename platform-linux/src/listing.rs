@@ -79,7 +79,7 @@ pub fn remove_file(subject: &Subject) -> Result<()> {
     rustix::fs::unlink(subject.path()).map_err(|errno| {
         let reason = match errno {
             rustix::io::Errno::NOENT => Reason::NotFound,
-            errno => Reason::system("take its name away")(errno),
+            errno => Reason::system("take its name away; its owner or root can")(errno),
         };
         Error::new(&std::sync::Arc::new(subject.clone()), reason)
     })

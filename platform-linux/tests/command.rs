@@ -530,6 +530,93 @@ fn rm_force_removes_any_file() {
     );
 }
 
+// ----------------------------------------------------------------- other users
+
+/// Against a command that shows, changes or removes what belongs to others, or follows
+/// what they have put there.
+#[test]
+fn others_objects_are_named_and_left_alone() {
+    let scratch = Scratch::new();
+    let run_as = |user: u32, arguments: &[&str]| {
+        let here = scratch.command(arguments);
+        let mut command = Command::new("setpriv");
+        command.arg(format!("--reuid={user}"));
+        command.arg(format!("--regid={user}")).arg("--clear-groups");
+        command.arg(here.get_program()).args(arguments);
+        let environment = here.get_envs();
+        command.envs(environment.filter_map(|(name, value)| Some((name, value?))));
+        command
+            .env_remove("ROBOT_IPC_MODE")
+            .env_remove("ROBOT_IPC_GROUP");
+        command.stdin(Stdio::null()).output()
+    };
+    const ANNA: u32 = 61_001;
+    const BERND: u32 = 61_002;
+    if !run_as(ANNA, &["ls"]).is_ok_and(|output| output.status.success()) {
+        let why = "it takes root, setpriv, and a folder that others can reach";
+        return support::skipped("the command of other users", why);
+    }
+    let run_as = |user, arguments: &[&str]| run_as(user, arguments).expect("as before");
+    let made = run_as(ANNA, &["set", "pose", "5", "--max-size", "100"]);
+    assert!(made.status.success(), "{made:?}");
+    let planted = scratch.file("planted");
+    std::os::unix::fs::symlink(scratch.file("pose"), &planted).expect("a link");
+    std::os::unix::fs::lchown(&planted, Some(BERND), None).expect("root may");
+
+    let listed = text(&run_as(BERND, &["ls"]));
+    let line = listed.lines().find(|line| line.starts_with("pose"));
+    let line = line.expect("it is shown");
+    assert!(
+        line.contains("61001") && line.contains("it belongs to another user"),
+        "{line}"
+    );
+    for arguments in [
+        &["get", "pose"][..],
+        &["set", "pose", "6"],
+        &["rm", "pose"],
+        &["rm", "--stale"],
+    ] {
+        let output = run_as(BERND, arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        let error = errors(&output);
+        let told = [
+            "owner 61001, group 61001, mode 0600",
+            "its owner or root can remove it",
+        ];
+        assert!(
+            told.iter().all(|part| error.contains(part)),
+            "{arguments:?}: {error}"
+        );
+    }
+    let error = errors(&run_as(BERND, &["rm", "--force", "pose"]));
+    assert!(
+        error.contains("may not take its name away; its owner or root can"),
+        "{error}"
+    );
+
+    for arguments in [
+        &["get", "planted"][..],
+        &["rm", "planted"],
+        &["rm", "--stale"],
+    ] {
+        let output = run_as(ANNA, arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        assert!(
+            errors(&output).contains("a symbolic link"),
+            "{arguments:?}: {output:?}"
+        );
+    }
+    // Nobody has it open, so that was all that --stale could remove.
+    let made = run_as(ANNA, &["set", "pose", "5", "--max-size", "100"]);
+    assert!(made.status.success(), "{made:?}");
+    assert_eq!(text(&run_as(ANNA, &["get", "pose"])), "5\n");
+    // Root believes nobody, and removes what is to go.
+    assert!(scratch.fails(&["get", "pose"]).contains("owner 61001"));
+    assert!(scratch.fails(&["rm", "pose"]).contains("rm --force pose"));
+    scratch.prints(&["rm", "--force", "pose", "planted"]);
+    assert!(!scratch.file("pose").exists() && planted.symlink_metadata().is_err());
+}
+
 // ---------------------------------------------------------------------- Python
 
 /// Against a command and a Python module that do not understand each other.

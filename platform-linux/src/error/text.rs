@@ -36,7 +36,7 @@ fn write_about(f: &mut fmt::Formatter<'_>, subject: &Subject, reason: &Reason) -
         }
         Reason::ForeignOwner { .. } => write!(
             f,
-            " ({}); if it should not be there, its owner or root can: robot-ipc rm --force {}",
+            " ({}); if it should not be there, its owner or root can remove it: robot-ipc rm --force {}",
             subject.path().display(),
             Quoted(subject.name())
         ),
