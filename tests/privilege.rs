@@ -227,6 +227,111 @@ fn rights_that_change_all_the_time_let_nobody_in() {
     });
 }
 
+/// Against creating through what somebody puts there between the look at the name and the
+/// creation: a link that leads to a file that is not there yet, or a file.
+#[test]
+fn what_is_planted_in_the_middle_of_a_creation_is_refused() {
+    if !can_be_others("files planted during a creation", CHILD) {
+        return;
+    }
+    for forced in [
+        "forced=nothing",
+        "forced=temporary files",
+        "forced=no links",
+    ] {
+        for kind in KINDS {
+            let scratch = Scratch::new();
+            let path = |name: &str| file(&scratch, kind, name).display().to_string();
+            let mut bernd = BERND.visit(&scratch, CHILD, &[]);
+            make(&mut bernd, kind, "theirs");
+            done(&mut bernd, &format!("plant 666 {}", path("theirs")));
+            for (what, told) in [
+                (format!("symlink %P {}", path("nowhere")), "a symbolic link"),
+                (format!("symlink %P {}", path("theirs")), "a symbolic link"),
+                (format!("hard-link %P {}", path("theirs")), "owner 61002"),
+                ("fifo %P".to_owned(), "a FIFO"),
+            ] {
+                let options = ["stop-at=create: mapped", forced];
+                let mut anna = ANNA.visit(&scratch, CHILD, &options);
+                anna.say(&format!("open {kind} raced"));
+                anna.wait_until_stopped();
+                let planted = path("raced");
+                done(
+                    &mut bernd,
+                    &format!("plant {}", what.replace("%P", &planted)),
+                );
+                anna.signal(rustix::process::Signal::CONT);
+                let said = anna.hear();
+                assert!(
+                    said.starts_with("no ") && said.contains(told),
+                    "{what}: {said}"
+                );
+                assert!(
+                    !file(&scratch, kind, "nowhere").exists(),
+                    "created through a link"
+                );
+                std::fs::remove_file(planted).expect("root may");
+                anna.finish();
+                let left = format!(".robot-ipc-new.{}.", anna.pid());
+                let mut files = std::fs::read_dir("/dev/shm")
+                    .expect("it is there")
+                    .flatten();
+                let is_left = |file: std::fs::DirEntry| {
+                    file.file_name()
+                        .as_encoded_bytes()
+                        .starts_with(left.as_bytes())
+                };
+                assert!(!files.any(is_left), "{left} is left");
+            }
+        }
+    }
+}
+
+/// Against a temporary name that somebody has guessed.
+#[test]
+fn temporary_names_can_be_guessed_in_vain() {
+    if !can_be_others("guessed temporary names", CHILD) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let mut bernd = BERND.visit(&scratch, CHILD, &[]);
+    let mut anna = ANNA.visit(&scratch, CHILD, &["forced=temporary files"]);
+    make(&mut bernd, "variable", "theirs");
+    let theirs = scratch.file("theirs");
+    let guessed = |number| format!("/dev/shm/.robot-ipc-new.{}.{number}", anna.pid());
+    let guesses: Vec<String> = (0..5).map(guessed).collect();
+    let mut plants = [
+        "fifo %P",
+        "directory %P",
+        "socket %P",
+        "symlink %P /dev/zero",
+        "hard-link %P THEIRS",
+    ]
+    .map(|what| what.replace("THEIRS", &theirs.display().to_string()))
+    .into_iter();
+    for guess in &guesses {
+        let what = plants.next().expect("as many").replace("%P", guess);
+        done(&mut bernd, &format!("plant {what}"));
+    }
+    for kind in KINDS {
+        make(&mut anna, kind, "made");
+        check_works(&mut anna, kind, "made", "whole");
+        let owner = std::fs::metadata(file(&scratch, kind, "made"))
+            .expect("it exists")
+            .uid();
+        assert_eq!(owner, ANNA.uid);
+    }
+    for guess in guesses {
+        assert!(
+            std::fs::symlink_metadata(&guess).is_ok(),
+            "{guess} was taken away"
+        );
+        std::fs::remove_file(&guess)
+            .or_else(|_| std::fs::remove_dir(&guess))
+            .expect("root may");
+    }
+}
+
 /// Against a Python that is less careful than Rust is.
 #[test]
 fn in_python_strangers_get_nothing() {

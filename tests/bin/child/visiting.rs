@@ -3,6 +3,7 @@
 
 use crate::hear;
 use robot_ipc::function::{FunctionStatus, HostFunctionCaller, remove_function};
+use robot_ipc::testing::{Hook, install};
 use robot_ipc::{
     Error, FunctionOptions, HostFunctionDispatcher, HostVariable, Place, VariableOptions,
 };
@@ -10,6 +11,8 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 use support::system;
 
@@ -46,7 +49,23 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// `[mode=OCTAL] [group=NUMBER] [umask=OCTAL]`: says `ready`, and then what came of each
+/// At which step to stop, and what to force.
+static STOP_AT: OnceLock<String> = OnceLock::new();
+static FORCED: OnceLock<String> = OnceLock::new();
+
+fn stop_there(reached: &'static str) {
+    static DONE: AtomicU32 = AtomicU32::new(0);
+    // The step may be reached again.
+    if STOP_AT.get().is_some_and(|step| step == reached) && DONE.swap(1, Relaxed) == 0 {
+        system::stop_here();
+    }
+}
+
+fn is_forced(what: &'static str) -> bool {
+    FORCED.get().is_some_and(|forced| forced == what)
+}
+
+/// `[mode=OCTAL] [group=NUMBER] [umask=OCTAL] [stop-at=STEP] [forced=WHAT]`: says `ready`, and then what came of each
 /// line that it is told: `ok`, or `no` and why.
 pub(crate) fn visit(arguments: &[&str]) {
     let mut visitor = Visitor::default();
@@ -59,9 +78,15 @@ pub(crate) fn visit(arguments: &[&str]) {
             "umask" => drop(rustix::process::umask(rustix::fs::Mode::from_raw_mode(
                 octal(),
             ))),
+            "stop-at" => drop(STOP_AT.set(value.to_owned())),
+            "forced" => drop(FORCED.set(value.to_owned())),
             _ => panic!("there is no option '{option}'"),
         }
     }
+    install(Hook {
+        step: stop_there,
+        forced: is_forced,
+    });
     println!("ready");
     while let Some(line) = hear() {
         let words: Vec<&str> = line.split(' ').collect();
