@@ -9,6 +9,7 @@ use robot_ipc::Reason;
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
+use std::sync::mpsc::{TryRecvError, channel};
 use std::time::{Duration, Instant};
 use support::process::Partner;
 use support::user::{
@@ -209,13 +210,14 @@ fn rights_that_change_all_the_time_let_nobody_in() {
     let mut anna = ANNA.visit(&scratch, CHILD, &[]);
     make(&mut bernd, "variable", "changing");
     let path = scratch.file("changing");
-    let is_over = std::sync::atomic::AtomicU32::new(0);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while is_over.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+        // Gone when this ends, however it ends.
+        let (_going_on, is_over) = channel::<()>();
+        let path = &path;
+        scope.spawn(move || {
+            while is_over.try_recv() == Err(TryRecvError::Empty) {
                 for mode in [0o666, 0o600, 0o644] {
-                    std::fs::set_permissions(&path, Permissions::from_mode(mode))
-                        .expect("root may");
+                    std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("root may");
                 }
             }
         });
@@ -223,7 +225,6 @@ fn rights_that_change_all_the_time_let_nobody_in() {
             refused(&mut anna, "open variable changing", &["ForeignOwner"]);
             refused(&mut anna, "peek variable changing", &["ForeignOwner"]);
         }
-        is_over.store(1, std::sync::atomic::Ordering::Relaxed);
     });
 }
 
