@@ -255,4 +255,27 @@ mod tests {
             Err(EncodeError::Full)
         );
     }
+
+    /// Against an error that does not say which of two things is the wrong one.
+    #[test]
+    fn each_error_says_what_is_wrong() {
+        extern crate std;
+        use std::string::ToString;
+        let wrong = DecodeError::WrongEncoding {
+            found: Encoding::PICKLE,
+            expected: Encoding::RAW,
+        };
+        let said = wrong.to_string();
+        assert!(said.contains("as pickle, and raw is"), "{said}");
+        let wrong = DecodeError::WrongSize {
+            found: 3,
+            expected: 4,
+        };
+        let said = wrong.to_string();
+        assert!(
+            said.contains("has 3 bytes") && said.contains("it has 4"),
+            "{said}"
+        );
+        assert!(DecodeError::Malformed.to_string().contains("not a value"));
+    }
 }

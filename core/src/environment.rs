@@ -119,3 +119,30 @@ impl Environment for SingleProcess {
         None
     }
 }
+
+#[cfg(all(test, not(robot_ipc_loom)))]
+mod tests {
+    use super::*;
+
+    /// Against a default that says more than is known: firmware relies on them.
+    #[test]
+    fn what_is_left_out_is_harmless() {
+        struct Clock;
+        impl Environment for Clock {
+            type Recovery = ();
+            fn now_ns(&self) -> u64 {
+                7
+            }
+            fn wake_all(&self, _word: &AtomicU32) {}
+            fn try_take(&self, _participant: Participant) -> Option<()> {
+                None
+            }
+        }
+        let somebody = Participant::new(0).unwrap();
+        assert_eq!(Clock.write_time_ns(), 7, "as the clock says");
+        assert!(Clock.lives(somebody, 0), "unless somebody knows better");
+        assert_eq!(SingleProcess.write_time_ns(), 0, "no clock, no time");
+        assert!(SingleProcess.try_take(somebody).is_none(), "nobody is dead");
+        assert!(SingleProcess.lives(somebody, 0));
+    }
+}

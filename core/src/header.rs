@@ -479,5 +479,53 @@ mod tests {
         let mut flags = Header { flags: 4, ..good };
         flags.checksum = flags.expected_checksum();
         assert_eq!(check(&flags, 4096), HeaderError::UnknownFlags { flags: 4 });
+        // One of the two is enough, with a checksum that is right.
+        let mut order = Header {
+            byte_order: BYTE_ORDER ^ 1,
+            ..good
+        };
+        order.checksum = order.expected_checksum();
+        assert_eq!(check(&order, 4096), HeaderError::BadGeometry);
+        let mut reserved = good;
+        reserved.reserved[34] = 1;
+        reserved.checksum = reserved.expected_checksum();
+        assert_eq!(check(&reserved, 4096), HeaderError::BadGeometry);
+    }
+
+    /// Against a fault that is told as another one, or not at all.
+    #[test]
+    fn each_error_says_what_is_wrong() {
+        extern crate std;
+        use std::string::ToString;
+        let errors = [
+            (HeaderError::TooShort { size: 255 }, "it has 255 bytes"),
+            (HeaderError::NotASegment, "does not start"),
+            (HeaderError::ForeignByteOrder, "byte order"),
+            (HeaderError::OtherFormat { theirs: 2 }, "format version 2"),
+            (
+                HeaderError::BadChecksum {
+                    expected: 1,
+                    found: 2,
+                },
+                "the checksum is 0x00000002 and should be 0x00000001",
+            ),
+            (HeaderError::UnknownFlags { flags: 4 }, "flags 0x4"),
+            (HeaderError::OtherKind { found: 1 }, "it is a variable"),
+            (HeaderError::OtherKind { found: 2 }, "it is a function"),
+            (HeaderError::OtherKind { found: 3 }, "of kind 3"),
+            (HeaderError::BadGeometry, "contradict"),
+            (
+                HeaderError::WrongFileSize { told: 1, found: 2 },
+                "it should have 1 bytes and has 2",
+            ),
+        ];
+        for (error, said) in errors {
+            let text = error.to_string();
+            assert!(text.contains(said), "{text}");
+        }
+        for kind in [Kind::Variable, Kind::Function] {
+            assert_eq!(Kind::from_word(kind as u32), Some(kind));
+        }
+        assert_eq!(Kind::from_word(0), None);
     }
 }

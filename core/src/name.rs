@@ -160,4 +160,29 @@ mod tests {
         assert_eq!(Name::from_bytes(b"\xff"), Err(NameError::NotUtf8));
         assert!(Name::new("a.b").is_ok());
     }
+
+    /// Against a name that is told otherwise than it was given, and an error without
+    /// a reason.
+    #[test]
+    fn names_and_their_errors_can_be_read() {
+        extern crate std;
+        use std::string::ToString;
+        let name = Name::new("größe").unwrap();
+        assert_eq!(
+            (name.as_str(), name.to_string().as_str()),
+            ("größe", "größe")
+        );
+        let bytes = [b'n'; MAX_NAME_SIZE + 1];
+        assert!(Name::from_bytes(&bytes[1..]).is_ok());
+        let too_long = Name::from_bytes(&bytes).unwrap_err();
+        assert_eq!(
+            too_long.to_string(),
+            "it has 201 bytes, and 200 is the limit"
+        );
+        for (name, said) in [("", "empty"), (".a", "dot"), ("a/b", "'/'"), ("\0", "NUL")] {
+            let error = Name::new(name).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        assert!(NameError::NotUtf8.to_string().contains("UTF-8"));
+    }
 }

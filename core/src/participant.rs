@@ -172,4 +172,19 @@ mod tests {
         assert_eq!(Participant::new(23).unwrap().pin_bit(), Some(1 << 23));
         assert_eq!(Participant::new(24).unwrap().pin_bit(), None);
     }
+
+    /// Against an entry that tells of its last holder, or of a neighbour.
+    #[test]
+    fn an_entry_says_who_is_there() {
+        let table = ParticipantTable::new();
+        let [one, other] = [0, 254].map(|index| table.entry(Participant::new(index).unwrap()));
+        one.introduce(17);
+        one.serving.store(2, Relaxed);
+        assert_eq!((one.pid(), other.pid()), (17, 0));
+        one.introduce(18);
+        assert_eq!((one.pid(), one.serving.load(Relaxed)), (18, 0));
+        one.serving.store(2, Relaxed);
+        one.clear();
+        assert_eq!((one.pid(), one.serving.load(Relaxed)), (0, 0));
+    }
 }

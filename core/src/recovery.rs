@@ -51,3 +51,51 @@ pub trait Recoverable {
         }
     }
 }
+
+#[cfg(all(test, not(robot_ipc_loom)))]
+mod tests {
+    use super::*;
+    use crate::environment::SingleProcess;
+    use core::cell::RefCell;
+    extern crate std;
+    use std::vec::Vec;
+
+    /// An object whose parties are told, and an environment that is asked for them.
+    struct Parties(&'static [u32]);
+    struct Asked(RefCell<Vec<u32>>);
+
+    impl Environment for Asked {
+        type Recovery = ();
+        fn now_ns(&self) -> u64 {
+            0
+        }
+        fn wake_all(&self, _word: &crate::sync::AtomicU32) {}
+        fn try_take(&self, participant: Participant) -> Option<()> {
+            self.0.borrow_mut().push(participant.index());
+            SingleProcess.try_take(participant)
+        }
+    }
+
+    impl Recoverable for Parties {
+        fn recover<E: Environment>(&self, _: &E, _: Participant, _: &E::Recovery) -> u32 {
+            0
+        }
+        fn parties(&self) -> impl Iterator<Item = Participant> {
+            self.0.iter().filter_map(|index| Participant::new(*index))
+        }
+        fn is_retired(&self) -> bool {
+            false
+        }
+        fn retire<E: Environment>(&self, _: &E) {}
+    }
+
+    /// Against a question for each place that somebody holds, each of which costs
+    /// system calls, and against one that is left out.
+    #[test]
+    fn everybody_but_me_is_asked_for_once() {
+        let parties = Parties(&[3, 3, 35, 0, 254, 3, 31, 32, 254, 7, 0, 31, 35]);
+        let asked = Asked(RefCell::default());
+        parties.reap_all(&asked, Participant::new(7).unwrap());
+        assert_eq!(*asked.0.borrow(), [3, 35, 0, 254, 31, 32]);
+    }
+}

@@ -40,3 +40,27 @@ impl fmt::Display for Encoding {
         }
     }
 }
+
+#[cfg(all(test, not(robot_ipc_loom)))]
+mod tests {
+    use super::*;
+    extern crate std;
+    use std::string::ToString;
+
+    /// Against tags that people cannot tell apart.
+    #[test]
+    fn each_encoding_has_its_name() {
+        let named = [
+            (Encoding::UNSPECIFIED, "unspecified"),
+            (Encoding::RAW, "raw"),
+            (Encoding::PICKLE, "pickle"),
+            (Encoding::POSTCARD, "postcard"),
+        ];
+        for (encoding, name) in named {
+            assert_eq!(encoding.name(), Some(name));
+            assert_eq!(encoding.to_string(), name);
+        }
+        assert_eq!(Encoding(77).name(), None);
+        assert_eq!(Encoding(77).to_string(), "number 77");
+    }
+}
