@@ -23,6 +23,37 @@ fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// Against promises in ARCHITECTURE.md whose tests were renamed or removed.
+#[test]
+fn every_test_that_is_said_to_show_a_promise_exists() {
+    let architecture = text(&workspace().join("ARCHITECTURE.md"));
+    let (_, table) = architecture
+        .split_once("## What shows it")
+        .expect("a section with that head");
+    let mut named = 0;
+    for (file, test) in table.split('`').filter_map(|word| word.split_once("::")) {
+        let (places, definition) = match file {
+            "file" => continue, // how to read the table
+            _ if test.is_empty() => continue,
+            "models" | "core" => (files(&workspace().join("core/src"), "rs"), "fn"),
+            "command" => (files(&workspace().join("platform-linux/tests"), "rs"), "fn"),
+            file if file.ends_with(".py") => {
+                let place = workspace().join("python-ctypes/tests").join(file);
+                (vec![place], "def")
+            }
+            file => {
+                let place = workspace().join("tests").join(file).with_extension("rs");
+                (vec![place], "fn")
+            }
+        };
+        let definition = format!("{definition} {test}(");
+        let exists = places.iter().any(|place| text(place).contains(&definition));
+        assert!(exists, "there is no {file}::{test}");
+        named += 1;
+    }
+    assert!(named > 50, "only {named} tests were found in the table");
+}
+
 /// Against a build id that stays the same when a source changes.
 #[test]
 fn every_source_of_the_library_is_in_its_build_id() {
