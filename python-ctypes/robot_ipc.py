@@ -94,6 +94,8 @@ HostFunctionDispatcher(max_func_count=16, ...)      offers functions
     .max_func_count  .lost_calls
     .close()              lets go of all functions. Also: ``with``, and ``del``
 
+survive_truncation()    a file that is cut short while in use raises, and does not kill
+
 build_id()              which build of the library is loaded
 
 Exceptions, all of them a ``RobotIpcError``; in brackets what they are besides:
@@ -137,6 +139,7 @@ Exceptions, all of them a ``RobotIpcError``; in brackets what they are besides:
      ├── Forked                                 it belongs to the parent process
      ├── Retired                                the variable or function was removed
      ├── NameRemoved                            its file was removed, say by ``rm``
+     ├── Truncated                              its file was cut; see survive_truncation
      ├── BeingRemoved                           somebody is removing it, and hangs
      ├── Corrupt                                words in memory contradict each other
      ├── Closed (ValueError)                    this handle was closed
@@ -245,12 +248,14 @@ __all__ = [
     "TooManyFunctions",
     "TooManyParticipants",
     "TooOld",
+    "Truncated",
     "TunnelFull",
     "UnfetchedResponses",
     "VersionMismatch",
     "WouldDeadlock",
     "WrongEncoding",
     "build_id",
+    "survive_truncation",
 ]
 
 T = TypeVar("T")
@@ -478,6 +483,13 @@ class NameRemoved(RobotIpcError):
     """Its file was removed or replaced behind its back. Open it again."""
 
 
+class Truncated(RobotIpcError):
+    """The file of the variable or function was cut short while it was open; the text says to
+    what. Raised only after ``survive_truncation()``, by whatever uses it from then on; it can
+    only be removed and made anew.
+    """
+
+
 class BeingRemoved(RobotIpcError):
     """Another process is removing it and does not get on with it."""
 
@@ -603,6 +615,28 @@ def build_id() -> str:
     '0.1.0+0123456789abcdef.release'
     """
     return _text(_library.ripc_build_id())
+
+
+def survive_truncation() -> None:
+    """From now on this process survives that the file of a variable or function which it has
+    open is cut short, and `Truncated` is raised instead. Without this the process is ended by
+    SIGBUS as soon as it touches what is gone.
+
+    It handles SIGBUS for the whole process; a SIGBUS that does not come from such a file goes
+    to whoever handled it before. Call it once and early, but after ``faulthandler.enable()``,
+    which else reports each such file as a fatal error first; calling it again changes nothing.
+    It does not help threads that block SIGBUS. Forked children inherit it, processes that
+    ``multiprocessing`` starts in another way do not.
+
+    >>> pose = HostVariable("pose")
+    >>> survive_truncation()                    # and then somebody does: > /dev/shm/...pose
+    >>> pose.data
+    Traceback (most recent call last):
+    robot_ipc.Truncated: variable 'pose': its file was truncated while it was in use, ...
+
+    Raises `SystemFailure`.
+    """
+    _check(_survive_truncation())
 
 
 # ------------------------------------------------------------------ the C interface
@@ -733,6 +767,7 @@ _TUNNEL_FULL = 40
 _STOPPED = 43
 _BUSY = 44
 _FORKED = 45
+_TRUNCATED = 46
 
 # How far a call is, what became of one that was given up, and how one ended.
 _ENDED = 2
@@ -781,6 +816,7 @@ _ERRORS: Dict[int, Type[RobotIpcError]] = {
     _STOPPED: Stopped,
     _BUSY: Busy,
     _FORKED: Forked,
+    _TRUNCATED: Truncated,
 }
 
 # With these a call has ended, and the library tells it once.
@@ -794,6 +830,7 @@ _ENDS = frozenset(
         _CALL_TOO_OLD,
         _RETIRED,
         _NAME_REMOVED,
+        _TRUNCATED,
     )
 )
 
@@ -802,7 +839,7 @@ _ENDS = frozenset(
 _ASK_AGAIN = (_TIMED_OUT, _INTERRUPTED, _BUFFER_TOO_SMALL)
 # With these a dispatcher goes on, and with these it does without one of its functions.
 _GO_ON = (_OK, _TIMED_OUT, _INTERRUPTED)
-_FUNCTION_GONE = (_RETIRED, _NAME_REMOVED, _CORRUPT)
+_FUNCTION_GONE = (_RETIRED, _NAME_REMOVED, _CORRUPT, _TRUNCATED)
 
 
 def _bind(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
@@ -819,6 +856,7 @@ _write_if_arguments = (_pointer, _u64, _pointer, _size, _u32, _i64, _pointer)
 _read_arguments = (_pointer, _pointer, _size, _i64, _pointer)
 
 _bind(_library, "ripc_build_id", _chars)
+_survive_truncation = _bind(_library, "ripc_survive_truncation", _status)
 _last_error = _bind(_library, "ripc_last_error", _chars)
 _options_init = _bind(_library, "ripc_variable_options_init", None, _pointer)
 _variable_open = _bind(_library, "ripc_variable_open", _status, _chars, _pointer, _pointer)

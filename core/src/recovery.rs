@@ -8,6 +8,26 @@
 use crate::environment::Environment;
 use crate::participant::{MAX_PARTICIPANTS, Participant};
 
+/// What stands in for the memory of an object if that was lost: zeros, but for these
+/// words. Whatever is done to it, or was begun before, ends as after a removal.
+#[derive(Clone, Copy, Debug)]
+pub struct Remains {
+    /// Where the word stands that says that the object is removed, and that word.
+    pub(crate) retired: (usize, u32),
+    /// The same word in every part (slot, cell), which says that nothing is to be had
+    /// there: where the first one stands, from one to the next, how many, the word.
+    pub(crate) marks: (usize, usize, usize, u32),
+}
+
+impl Remains {
+    /// Each word and its offset in the segment.
+    pub fn words(self) -> impl Iterator<Item = (usize, u32)> {
+        let (first, stride, count, mark) = self.marks;
+        let marks = (0..count).map(move |part| (first + part * stride, mark));
+        core::iter::once(self.retired).chain(marks)
+    }
+}
+
 /// An object in shared memory that participants can die in, and that can be removed.
 pub trait Recoverable {
     /// Takes back what `dead` holds. `_proof` shows that it is dead and keeps its

@@ -151,6 +151,8 @@ enum ripc_status
   RIPC_BUSY = 44,
   // It belongs to the process that this one was forked from.
   RIPC_FORKED = 45,
+  // The object's file was cut short while it was open; see `ripc_survive_truncation`.
+  RIPC_TRUNCATED = 46,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -347,6 +349,20 @@ const char *ripc_version(void);
 
 // Tells builds of the library apart: version, a hash of its sources, profile.
 const char *ripc_build_id(void);
+
+// From now on this process survives that the file of a variable or function which it
+// has open is cut short. Without this it is ended by SIGBUS as soon as it touches what
+// is gone.
+//
+// Whatever uses the object from then on fails with `RIPC_TRUNCATED`. A value that was
+// borrowed, or is being filled in place, turns into zeros under its user's eyes;
+// publishing it fails. The object can only be removed and made anew.
+//
+// It handles SIGBUS for the whole process; a SIGBUS that does not come from such a file
+// goes to whoever handled it before. Call it once and early, but after what does the
+// same for the program; calling it again changes nothing. It does not help threads that
+// block SIGBUS, and it is inherited by forked children.
+ripc_status ripc_survive_truncation(void);
 
 // What went wrong in the last call of this thread that failed, as one line.
 // Valid until the next call of this function in this thread; empty if none did.

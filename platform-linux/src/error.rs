@@ -171,6 +171,14 @@ pub enum Reason {
     Corrupt,
     /// The object was removed while it was open.
     Retired,
+    /// The object's file was cut short while it was open: see
+    /// [`survive_truncation`](crate::survive_truncation).
+    Truncated {
+        /// How many bytes the file has now; `None` if it has grown again, or is gone.
+        size: Option<u64>,
+        /// How many it had.
+        needed: u64,
+    },
     /// The object was removed by its owner, who has yet to take its name away.
     RetiredByOwner {
         /// User id of the owner.
@@ -385,6 +393,20 @@ impl Reason {
             value,
             reason,
         }
+    }
+
+    /// Whether memory that was lost can be why.
+    pub(crate) fn is_of_memory(&self) -> bool {
+        !matches!(
+            self,
+            Reason::ReadOnly { .. }
+                | Reason::TooLarge { .. }
+                | Reason::ArgumentsTooLarge { .. }
+                | Reason::PermissionDenied { .. }
+                | Reason::BeingRemoved
+                | Reason::Interrupted
+                | Reason::Forked { .. }
+        )
     }
 
     pub(crate) fn system(operation: &'static str) -> impl FnOnce(Errno) -> Reason {

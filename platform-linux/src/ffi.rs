@@ -46,6 +46,23 @@ pub extern "C" fn ripc_build_id() -> *const c_char {
     crate::build_id::BUILD_ID_C.as_ptr()
 }
 
+/// From now on this process survives that the file of a variable or function which it
+/// has open is cut short. Without this it is ended by SIGBUS as soon as it touches what
+/// is gone.
+///
+/// Whatever uses the object from then on fails with `RIPC_TRUNCATED`. A value that was
+/// borrowed, or is being filled in place, turns into zeros under its user's eyes;
+/// publishing it fails. The object can only be removed and made anew.
+///
+/// It handles SIGBUS for the whole process; a SIGBUS that does not come from such a file
+/// goes to whoever handled it before. Call it once and early, but after what does the
+/// same for the program; calling it again changes nothing. It does not help threads that
+/// block SIGBUS, and it is inherited by forked children.
+#[unsafe(no_mangle)]
+pub extern "C" fn ripc_survive_truncation() -> ripc_status {
+    guard(|| Ok(crate::survive_truncation()?))
+}
+
 /// A text that C gave us; `None` for null.
 ///
 /// # Safety

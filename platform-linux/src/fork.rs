@@ -132,5 +132,6 @@ extern "C" fn in_parent() {
 
 extern "C" fn in_child() {
     GENERATION.fetch_add(1, Relaxed);
+    crate::truncation::forget_visits();
     in_parent();
 }

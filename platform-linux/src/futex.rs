@@ -1,5 +1,6 @@
 //! Sleeping until a shared word changes, and waking those who sleep.
 
+use core::sync::atomic::Ordering::Relaxed;
 use robot_ipc_core::sync::AtomicU32;
 use rustix::io::Errno;
 use rustix::thread::futex::{self, Flags};
@@ -36,12 +37,14 @@ pub(crate) fn wait_long(
     expected: u32,
     timeout: Duration,
 ) -> Result<Wakened, Errno> {
-    wakened(futex::wait(
-        word,
-        Flags::empty(),
-        expected,
-        Some(&timespec(timeout)),
-    ))
+    let time = timespec(timeout);
+    let woken = futex::wait(word, Flags::empty(), expected, Some(&time));
+    if woken == Err(Errno::FAULT) {
+        // The word is gone: its file was cut. The system says so; who touches it learns of
+        // it (see `truncation`).
+        core::hint::black_box(word.load(Relaxed));
+    }
+    wakened(woken)
 }
 
 /// Sleeps while each of the words is as told beside it, for at most one [`SLICE`].

@@ -26,6 +26,7 @@
 //! | `segment` | one mapped file: creating, opening, registering, removing |
 //! | [`shm`], `sharing`, `opening` | where files lie, what they are called, who may use them |
 //! | `lock`, `fork`, `futex`, `clock` | one thing of the kernel each |
+//! | `truncation` | a file that is cut short while it is mapped |
 //! | `interrupt` | Ctrl-C is put off while a value is copied, in debug builds |
 //!
 //! The memory layout and the protocol are `robot-ipc-core`'s.
@@ -56,6 +57,7 @@ mod spinning;
 mod steps;
 #[doc(hidden)]
 pub mod testing;
+mod truncation;
 pub mod variable;
 
 pub use error::{Error, Reason, Result};
@@ -69,4 +71,5 @@ pub use robot_ipc_core::header::Kind;
 pub use robot_ipc_core::variable::Sample;
 pub use segment::Census;
 pub use shm::Place;
+pub use truncation::survive_truncation;
 pub use variable::{Borrow, HostVariable, Loan, TypedVariable, VariableOptions};

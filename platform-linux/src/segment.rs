@@ -26,16 +26,15 @@ use crate::lock::{self, Byte};
 use crate::sharing::Sharing;
 use crate::shm::{self, Access, FileIdentity, NewFile, Place, Subject};
 use crate::steps::reached;
+use crate::truncation::Mapping;
 use crate::{clock, futex};
 use robot_ipc_core::header::{HEADER_SIZE, Header, HeaderError};
 use robot_ipc_core::recovery::Recoverable;
 use rustix::fs::Stat;
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::any::Any;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -47,8 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Segment<L: Layout> {
     subject: Arc<Subject>,
     identity: FileIdentity,
-    start: NonNull<u8>,
-    size: usize,
+    mapping: Mapping,
     access: Access,
     geometry: L,
     /// Whether times in it mean the same to this process as to its creator.
@@ -151,7 +149,12 @@ impl<L: Layout> Segment<L> {
         let segment = Segment::map(request, subject, &file, identity, header, geometry)?;
         reached("open: mapped");
         let stale = clock::is_from_another_boot(&header.creator());
-        if !stale && !segment.is_retired() {
+        let retired = segment.is_retired();
+        if segment.is_lost() {
+            // Cut since it was checked: nobody has asked for its removal.
+            return Err(segment.explained(Reason::Retired));
+        }
+        if !stale && !retired {
             // Whoever removed it before we were there to be seen is done now.
             let now =
                 shm::identity_at(subject.path()).map_err(Reason::system("look at the segment"))?;
@@ -224,27 +227,13 @@ impl<L: Layout> Segment<L> {
         geometry: L,
     ) -> Result<Arc<Segment<L>>, Reason> {
         let size = geometry.file_size() as usize;
-        let rights = match request.access {
-            Access::ReadOnly => ProtFlags::READ,
-            Access::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
-        };
-        // SAFETY: a new mapping at an address the kernel chooses.
-        let start = unsafe {
-            mmap(
-                core::ptr::null_mut(),
-                size,
-                rights,
-                MapFlags::SHARED,
-                file,
-                0,
-            )
-        }
-        .map_err(Reason::system("map the segment"))?;
+        let is_writable = request.access == Access::ReadWrite;
+        let mapping = Mapping::new(file, size, is_writable, geometry.remains())
+            .map_err(Reason::system("map the segment"))?;
         Ok(Arc::new(Segment {
             subject: Arc::clone(subject),
             identity,
-            start: NonNull::new(start.cast()).ok_or(Reason::Corrupt)?,
-            size,
+            mapping,
             access: request.access,
             geometry,
             same_clock: clock::is_same_clock(&header.creator()),
@@ -266,7 +255,36 @@ impl<L: Layout> Segment<L> {
     // ------------------------------------------------------------- accessors
 
     pub(crate) fn error(&self, reason: Reason) -> Error {
-        Error::new(&self.subject, reason)
+        Error::new(&self.subject, self.explained(reason))
+    }
+
+    /// `reason`, or that the file was truncated, if that is why.
+    fn explained(&self, reason: Reason) -> Reason {
+        if !self.is_lost() || !reason.is_of_memory() {
+            return reason;
+        }
+        let needed = self.geometry.file_size();
+        let size = shm::size_at(self.subject.path(), self.identity);
+        Reason::Truncated {
+            // It may have grown again.
+            size: size.filter(|size| *size < needed),
+            needed,
+        }
+    }
+
+    /// Whether the file was cut short and this process has survived that: what it has
+    /// read since may be zeros.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.mapping.is_lost()
+    }
+
+    /// Fails if it is lost.
+    pub(crate) fn check_not_lost(&self) -> Result<()> {
+        if self.is_lost() {
+            Err(self.error(Reason::Retired))
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) fn subject(&self) -> &Subject {
@@ -293,7 +311,7 @@ impl<L: Layout> Segment<L> {
         // that write are only used where `is_writable` (every caller that
         // claims, pins, calls, arms or retires comes through `registration` or
         // checks).
-        unsafe { self.geometry.object(self.start) }
+        unsafe { self.geometry.object(self.mapping.start()) }
     }
 
     pub(crate) fn is_retired(&self) -> bool {
@@ -324,9 +342,6 @@ impl<L: Layout> Drop for Segment<L> {
                 .entry(registration.participant)
                 .clear();
         }
-        // SAFETY: mapped by `map`, and all that borrow from it are gone, since
-        // they hold this segment.
-        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.size) };
     }
 }
 

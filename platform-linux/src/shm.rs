@@ -269,6 +269,12 @@ pub(crate) fn identity_at(path: &Path) -> Result<Option<FileIdentity>, Errno> {
     }
 }
 
+/// How many bytes the file of that `identity` has, if `path` leads to it.
+pub(crate) fn size_at(path: &Path, identity: FileIdentity) -> Option<u64> {
+    let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    (FileIdentity::of(&stat) == identity).then_some(stat.st_size as u64)
+}
+
 /// A new file that has no name yet, or one that nobody opens.
 pub(crate) struct NewFile {
     pub(crate) file: OwnedFd,

@@ -382,6 +382,7 @@ impl HostVariable {
             if may_borrow && let Ok(borrow) = self.borrow_once() {
                 let length = buffer.len().min(borrow.size());
                 borrow.copy_to(0, &mut buffer[..length]);
+                self.segment.check_not_lost()?;
                 return Ok(borrow.sample());
             }
             match patience.wait() {

@@ -28,8 +28,8 @@ Corrupt DispatcherDied ForeignOwner Forked HostFunctionCaller HostFunctionDispat
 InternalError LibraryNotFound NameRemoved NeverWritten NoAge NoCallOutstanding NoFreeSlot NoSpace
 NotASegment NotFound NotServed OtherFormat PermissionDenied ReadOnly RemoteError ResponseTooLarge
 Retired RobotIpcError Sample SizeMismatch Stopped SystemFailure TimedOut TooLarge TooManyFunctions
-TooManyParticipants TooOld TunnelFull UnfetchedResponses VersionMismatch WouldDeadlock WrongEncoding
-build_id
+TooManyParticipants TooOld Truncated TunnelFull UnfetchedResponses VersionMismatch WouldDeadlock
+WrongEncoding build_id survive_truncation
 """
 MEMBERS = {
     HostVariable: """age close data max_size name read read_only sample slots timestamp unlink
@@ -40,7 +40,8 @@ MEMBERS = {
     HostFunctionDispatcher: """add attach close lost_calls max_func_count remove run start stop""",
 }
 NO_ERRORS = """
-HostVariable Sample HostFunctionCaller Call HostFunctionDispatcher build_id RobotIpcError
+HostVariable Sample HostFunctionCaller Call HostFunctionDispatcher build_id survive_truncation
+RobotIpcError
 """
 
 
@@ -150,7 +151,7 @@ class Interface(TestCase):
                      "NO_FREE_SLOT", "CONTENDED", "BEING_REMOVED", "NO_AGE", "OK", "CORRUPT",
                      "RETIRED", "NAME_REMOVED", "BAD_ARGUMENT", "RESPONSE_TOO_LARGE", "RAISED",
                      "DISPATCHER_DIED", "NOT_SERVED", "CALL_TOO_OLD", "REPORTED", "CANCELLED",
-                     "TUNNEL_FULL", "STOPPED", "BUSY", "FORKED"):
+                     "TUNNEL_FULL", "STOPPED", "BUSY", "FORKED", "TRUNCATED"):
             status = getattr(robot_ipc, "_" + name)
             self.assertEqual(robot_ipc._text(name_of(status)), "RIPC_" + name)
 

@@ -16,9 +16,10 @@
 
 #![allow(unsafe_code)]
 
-use super::{CellHead, DEFAULT_CELLS, MAX_CELLS, MAX_PART_SIZE, MIN_CELLS, TunnelMemory};
+use super::{BellWord, CellHead, DEFAULT_CELLS, MAX_CELLS, MAX_PART_SIZE, MIN_CELLS, TunnelMemory};
 use crate::header::{Creator, HEADER_SIZE, Header, HeaderError, Kind};
 use crate::participant::ParticipantTable;
+use crate::recovery::Remains;
 use crate::sync::AtomicU32;
 use crate::words::{PAYLOAD_ALIGNMENT, Words};
 use core::marker::PhantomData;
@@ -173,6 +174,15 @@ impl TunnelGeometry {
     #[must_use]
     pub const fn file_size(&self) -> u64 {
         CELLS_OFFSET as u64 + self.cell_count as u64 * self.cell_stride() as u64
+    }
+
+    /// What stands in for the memory of such a segment if that was lost. Cells are free.
+    #[must_use]
+    pub const fn remains(&self) -> Remains {
+        Remains {
+            retired: (offset_of!(Front, control), BellWord::RETIRED),
+            marks: (0, 0, 0, 0),
+        }
     }
 
     /// The header of a segment of this geometry.

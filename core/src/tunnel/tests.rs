@@ -550,3 +550,38 @@ fn generations_that_wrap_mix_nothing_up() {
     assert_eq!(tunnel.withdraw(&SingleProcess, first), Withdrawal::Ended);
     assert_eq!(fetch(&tunnel, last).unwrap(), b"answer");
 }
+
+/// Against zeros that stand where the memory was and are taken for a call, or for its
+/// response, by who has looked at the memory before.
+#[test]
+fn what_remains_of_lost_memory_is_a_removed_tunnel() {
+    let mut memory = Memory::new();
+    let tunnel = memory.tunnel();
+    let me = participant(CALLER);
+    let system = SingleProcess;
+    let call = call_from(&tunnel, CALLER, b"early", false).expect("a free cell");
+    let draft = tunnel.draft(&system, me).expect("a free cell");
+    call_from(&tunnel, CALLER, b"second", false).expect("a free cell");
+    let taken = tunnel
+        .take(&system, participant(DISPATCHER))
+        .expect("a call");
+    let mut words: Vec<u8> = std::vec![0; GEOMETRY.file_size() as usize];
+    for (offset, word) in GEOMETRY.remains().words() {
+        words[offset..offset + 4].copy_from_slice(&word.to_ne_bytes());
+    }
+    memory.0.copy_from_slice(&words);
+    let tunnel = memory.tunnel();
+    assert!(tunnel.is_retired() && tunnel.listen_for_calls().is_retired());
+    assert_eq!(tunnel.draft(&system, me), Err(DraftError::Retired));
+    let submitted = tunnel.submit(&system, me, draft, part(b"late"), false);
+    assert!(matches!(submitted, Err((SubmitError::Retired, _))));
+    assert_eq!(tunnel.take(&system, participant(DISPATCHER)), None);
+    let response = Some((Outcome::RETURNED, part(b"late")));
+    let finished = tunnel.finish(&system, participant(DISPATCHER), taken, response);
+    assert_eq!(finished, Err(FinishError));
+    assert_eq!(tunnel.progress(call), Progress::Ended);
+    assert!(
+        !tunnel.forget(&system, call),
+        "which tells that it is not so"
+    );
+}

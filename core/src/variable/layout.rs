@@ -17,11 +17,13 @@
 
 #![allow(unsafe_code)]
 
+use super::word::{RETIRED, Stamp};
 use super::{
     DEFAULT_SLOTS, Latest, MAX_SLOTS, MAX_VALUE_SIZE, MIN_SLOTS, Memory, SlotHead, Variable,
 };
 use crate::header::{Creator, HEADER_SIZE, Header, HeaderError, Kind};
 use crate::participant::{Participant, ParticipantTable};
+use crate::recovery::Remains;
 use crate::sync::AtomicU32;
 use crate::words::{PAYLOAD_ALIGNMENT, Words};
 use core::cell::UnsafeCell;
@@ -165,6 +167,22 @@ impl VariableGeometry {
     #[must_use]
     pub const fn file_size(&self) -> u64 {
         SLOTS_OFFSET as u64 + self.slot_count as u64 * self.slot_stride() as u64
+    }
+
+    /// What stands in for the memory of such a segment if that was lost. Slots are busy:
+    /// a stamp of zero would be that of every version which is a multiple of 2^24.
+    #[must_use]
+    pub const fn remains(&self) -> Remains {
+        let latest = Latest::EMPTY.word() | RETIRED;
+        Remains {
+            retired: (offset_of!(Front, control), latest),
+            marks: (
+                SLOTS_OFFSET + offset_of!(SlotHead, stamp),
+                self.slot_stride() as usize,
+                self.slot_count as usize,
+                Stamp::new(0).busy().word(),
+            ),
+        }
     }
 
     /// The header of a segment of this geometry.

@@ -587,3 +587,46 @@ fn threads_see_whole_values_and_every_write_counts() {
     });
     assert_eq!(variable.version().unwrap().0, 4 * WRITES);
 }
+
+/// Against zeros that stand where the memory was and are taken for a value, also by who
+/// has looked at the memory before; and against a write that is lost and reports success.
+#[test]
+#[allow(unsafe_code)]
+fn what_remains_of_lost_memory_is_a_removed_variable() {
+    const GEOMETRY: VariableGeometry = match VariableGeometry::new(4, 64) {
+        Some(geometry) => geometry,
+        None => panic!("within the limits"),
+    };
+    #[repr(C, align(64))]
+    struct Memory([u8; GEOMETRY.file_size() as usize]);
+    let mut memory = Box::new(Memory([0; GEOMETRY.file_size() as usize]));
+    for (offset, word) in GEOMETRY.remains().words() {
+        memory.0[offset..offset + 4].copy_from_slice(&word.to_ne_bytes());
+    }
+    let start = core::ptr::NonNull::from(&mut memory.0).cast();
+    // SAFETY: aligned, of the geometry's size, and borrowed alone.
+    let variable = Variable::new(unsafe { MappedVariable::new(start, GEOMETRY) });
+    assert!(variable.is_retired());
+    assert_eq!(variable.sample(), Err(ReadError::Retired));
+    assert_eq!(variable.version(), Err(ReadError::Retired));
+    assert_eq!(
+        write(&variable, b"late"),
+        Err(WriteError::Claim(ClaimError::Retired))
+    );
+    for version in [1, 2, 1 << 24, 1 << 31, 1 << 55] {
+        for slot in 0..4 {
+            let seen = Latest::new(version, slot);
+            assert_eq!(variable.sample_of(slot, seen), None, "{seen:?}");
+            assert_eq!(variable.version_named_by(seen), None, "{seen:?}");
+        }
+    }
+    // Who has claimed a slot before cannot publish it.
+    let details = Details {
+        length: 4,
+        encoding: Encoding::RAW,
+        replaces: None,
+    };
+    let claim = Claim::from_slot(1);
+    let published = variable.publish(&SingleProcess, participant(0), claim, &details);
+    assert!(matches!(published, Err((PublishError::Retired, _))));
+}

@@ -26,6 +26,11 @@ fn write_about(f: &mut fmt::Formatter<'_>, subject: &Subject, reason: &Reason) -
             "; ask for the same, or stop its users and remove it with: robot-ipc rm {}",
             Quoted(subject.name())
         ),
+        Reason::Truncated { .. } => write!(
+            f,
+            "; remove it and open it again: robot-ipc rm --force {}",
+            Quoted(subject.name())
+        ),
         Reason::Header(_) | Reason::NotAFile { .. } => {
             write!(
                 f,
@@ -119,6 +124,14 @@ impl fmt::Display for Reason {
                 f.write_str("its memory is damaged: words in it contradict each other")
             }
             Reason::Retired => f.write_str("it was removed while it was open; open it again"),
+            Reason::Truncated { size, needed } => {
+                f.write_str("its file was truncated while it was in use")?;
+                match size {
+                    Some(size) => write!(f, ", to {size} of {needed} bytes")?,
+                    None => write!(f, ", and had {needed} bytes")?,
+                }
+                f.write_str("; what was in it is lost")
+            }
             Reason::RetiredByOwner { uid } => write!(
                 f,
                 "it is retired, and this user may not take the name away; its owner, user {uid}, or root can"

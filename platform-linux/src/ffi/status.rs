@@ -105,6 +105,8 @@ pub enum ripc_status {
     RIPC_BUSY = 44,
     /// It belongs to the process that this one was forked from.
     RIPC_FORKED = 45,
+    /// The object's file was cut short while it was open; see `ripc_survive_truncation`.
+    RIPC_TRUNCATED = 46,
 }
 
 use ripc_status::*;
@@ -129,6 +131,7 @@ impl From<&Reason> for ripc_status {
             }
             Reason::NotAFile { .. } | Reason::Header(_) => RIPC_NOT_A_SEGMENT,
             Reason::Corrupt => RIPC_CORRUPT,
+            Reason::Truncated { .. } => RIPC_TRUNCATED,
             Reason::Retired | Reason::RetiredByOwner { .. } => RIPC_RETIRED,
             Reason::NameRemoved => RIPC_NAME_REMOVED,
             Reason::BeingRemoved => RIPC_BEING_REMOVED,
@@ -249,7 +252,7 @@ pub extern "C" fn ripc_last_error() -> *const c_char {
 /// that is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn ripc_status_name(status: i32) -> *const c_char {
-    const NAMES: [&CStr; 46] = [
+    const NAMES: [&CStr; 47] = [
         c"RIPC_OK",
         c"RIPC_NEVER_WRITTEN",
         c"RIPC_TIMED_OUT",
@@ -296,6 +299,7 @@ pub extern "C" fn ripc_status_name(status: i32) -> *const c_char {
         c"RIPC_STOPPED",
         c"RIPC_BUSY",
         c"RIPC_FORKED",
+        c"RIPC_TRUNCATED",
     ];
     let name = usize::try_from(status)
         .ok()
@@ -317,10 +321,10 @@ mod tests {
     /// Against a table of names that drifts from the numbers.
     #[test]
     fn names_stand_at_their_numbers() {
-        for status in [RIPC_OK, RIPC_TOO_LARGE, RIPC_INTERNAL, RIPC_FORKED] {
+        for status in [RIPC_OK, RIPC_TOO_LARGE, RIPC_INTERNAL, RIPC_TRUNCATED] {
             assert_eq!(name(status as i32), format!("{status:?}"));
         }
-        assert_eq!(name(46), "unknown");
+        assert_eq!(name(47), "unknown");
         assert_eq!(name(-1), "unknown");
     }
 

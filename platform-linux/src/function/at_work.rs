@@ -370,6 +370,11 @@ impl Inner {
                 let Some(max_age) = function.refuses(&taken) else {
                     self.is_replying.store(true, Relaxed);
                     let call = IncomingCall::new(self, function, me, taken);
+                    if function.segment.is_lost() {
+                        // Its arguments may be zeros.
+                        drop(call);
+                        return Err(self.lose(function, function.segment.error(Reason::Retired)));
+                    }
                     rounds.turn = index + 1;
                     return Ok(Look::Call(call));
                 };
@@ -434,22 +439,25 @@ impl Inner {
                 self.prepare()?;
                 Ok(futex::Wakened::LookAgain)
             }
-            Err(Errno::FAULT) => Err(self.drop_unmapped(rounds)),
+            Err(Errno::FAULT) => self.find_unmapped(rounds, control, time),
             Err(errno) => Err(sleep_error(errno).into()),
         }
     }
 
-    /// One bell cannot be slept on: its file was cut short. Finds it.
-    fn drop_unmapped(&self, rounds: &Rounds) -> NoNextCall {
-        for noted in &rounds.functions {
-            let tunnel = noted.function.tunnel();
-            let bell = [(tunnel.memory().bell(), !noted.armed)];
-            if futex::wait_any(bell.into_iter(), Duration::ZERO) == Err(Errno::FAULT) {
-                let reason = Reason::system("sleep until a call arrives")(Errno::FAULT);
-                return self.lose(&noted.function, noted.function.segment.error(reason));
-            }
+    /// One bell cannot be slept on: its file was cut short.
+    fn find_unmapped(
+        &self,
+        rounds: &Rounds,
+        control: u32,
+        time: Duration,
+    ) -> Result<futex::Wakened, NoNextCall> {
+        let is_retired = |noted: &Noted| noted.function.tunnel().is_retired();
+        if rounds.functions.iter().any(is_retired) {
+            // Who survives touching it finds it removed, and the next look says which.
+            return Ok(futex::Wakened::LookAgain);
         }
-        sleep_error(Errno::FAULT).into()
+        // It has grown again.
+        Ok(self.control.sleep(control, time).map_err(sleep_error)?)
     }
 
     /// Every slice: whoever should have rung may have died before it did.

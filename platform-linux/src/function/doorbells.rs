@@ -144,6 +144,11 @@ impl Drop for Listener {
             // It may be about to sleep: woken again and again until it has seen it.
             let tunnel = self.segment.object();
             futex::wake_all(tunnel.memory().bell());
+            if tunnel.is_retired() && self.segment.is_lost() {
+                // It sleeps on a word that is gone, and nobody can wake it. It will end
+                // after its slice.
+                return;
+            }
             futex::sleep(Duration::from_micros(50));
         }
         let _ = thread.join();

@@ -213,7 +213,7 @@ impl HostFunctionCaller {
                     is_running,
                 })
             };
-            let end = match core.progress(call) {
+            let mut end = match core.progress(call) {
                 tunnel::Progress::Queued(_)
                     if is_abandoned && core.unqueue(&self.segment.system(), call) =>
                 {
@@ -221,7 +221,7 @@ impl HostFunctionCaller {
                 }
                 tunnel::Progress::Queued(seen) => return pending(seen, false),
                 tunnel::Progress::Running(seen) => return pending(seen, true),
-                tunnel::Progress::Ended if which == Which::Oldest => {
+                tunnel::Progress::Ended if which == Which::Oldest && !self.segment.is_lost() => {
                     outstanding.entries.remove(index);
                     outstanding.something_ended = true;
                     continue;
@@ -234,7 +234,10 @@ impl HostFunctionCaller {
             if !matches!(end, Err(Reason::BufferTooSmall { .. })) {
                 // Before its cell is free: who finds it taken compares this.
                 self.count_fetch();
-                core.forget(&self.segment.system(), call);
+                if !core.forget(&self.segment.system(), call) && self.segment.is_lost() {
+                    // What was found may be zeros.
+                    end = Err(Reason::RetiredCall);
+                }
                 outstanding.entries.remove(index);
             }
             return Look::Ended(id, end.map_err(|reason| self.error(reason)));

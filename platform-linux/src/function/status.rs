@@ -44,7 +44,7 @@ impl FunctionStatus {
             counted.count() as u32
         };
         let control = tunnel.memory().control();
-        Ok(FunctionStatus {
+        let status = FunctionStatus {
             sizes: sizes(&segment.geometry()),
             cells: segment.geometry().cell_count(),
             servers: segment
@@ -56,7 +56,9 @@ impl FunctionStatus {
             unfetched: count(&[State::Done, State::Died]),
             served: control.served.load(Relaxed),
             dropped: control.dropped.load(Relaxed),
-        })
+        };
+        segment.check_not_lost()?;
+        Ok(status)
     }
 }
 

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use robot_ipc_core::environment::Step;
 use robot_ipc_core::header::{Creator, Header, HeaderError};
 use robot_ipc_core::participant::{MAX_PARTICIPANTS, Participant, ParticipantTable};
-use robot_ipc_core::recovery::Recoverable;
+use robot_ipc_core::recovery::{Recoverable, Remains};
 use robot_ipc_core::tunnel::{self, MappedTunnel, Tunnel, TunnelGeometry};
 use robot_ipc_core::variable::{self, MappedVariable, Pins, Suspects, Variable, VariableGeometry};
 use std::sync::Mutex;
@@ -29,6 +29,8 @@ pub(crate) trait Layout: Copy + Debug + Send + Sync + 'static {
     fn header(&self, creator: &Creator) -> Header;
     fn initial_bytes(&self, creator: &Creator) -> Self::Initial;
     fn file_size(&self) -> u64;
+    /// What stands in for its memory if that was lost.
+    fn remains(&self) -> Remains;
 
     /// # Safety
     /// - `start` is aligned to a page, and `file_size` bytes from there stay mapped
@@ -74,6 +76,9 @@ impl Layout for VariableGeometry {
     }
     fn file_size(&self) -> u64 {
         VariableGeometry::file_size(self)
+    }
+    fn remains(&self) -> Remains {
+        VariableGeometry::remains(self)
     }
     #[inline(always)]
     unsafe fn object<'a>(self, start: NonNull<u8>) -> Self::Object<'a> {
@@ -157,6 +162,9 @@ impl Layout for TunnelGeometry {
     }
     fn file_size(&self) -> u64 {
         TunnelGeometry::file_size(self)
+    }
+    fn remains(&self) -> Remains {
+        TunnelGeometry::remains(self)
     }
     #[inline(always)]
     unsafe fn object<'a>(self, start: NonNull<u8>) -> Self::Object<'a> {

@@ -102,6 +102,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // Without it one file that is cut would end what looks at many.
+    let _ = robot_ipc::survive_truncation();
     let done = arguments.place().and_then(|place| match arguments.task {
         Task::Demo(demo) => Ok(demo::run(demo, &place)),
         Task::Ls(ls) => ls.run(&place).map(|()| ExitCode::SUCCESS),
