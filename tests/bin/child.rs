@@ -14,6 +14,8 @@ mod participants;
 mod quiet;
 #[path = "child/scribbling.rs"]
 mod scribbling;
+#[path = "child/truncation.rs"]
+mod truncation;
 #[path = "child/visiting.rs"]
 mod visiting;
 #[path = "child/writing.rs"]
@@ -68,6 +70,12 @@ fn main() {
         "hoard" => calling::hoard(rest),
         "visit" => visiting::visit(rest),
         "call-after-fork" => calling::call_after_fork(rest),
+        "be-cut" => truncation::be_cut(rest),
+        "serve-three" => truncation::serve_three(rest),
+        "cut-in-the-middle" => truncation::cut_in_the_middle(rest),
+        "map-and-cut" => truncation::map_and_cut(rest),
+        "foreign-fault" => truncation::foreign_fault(rest),
+        "use-regrown" => truncation::use_regrown(),
         unknown => {
             eprintln!("there is no role '{unknown}'");
             std::process::exit(2);

@@ -187,6 +187,19 @@ impl Partner {
         );
     }
 
+    /// Waits until it ends, however it does.
+    ///
+    /// # Panics
+    /// It does not within a minute.
+    pub fn status(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("a child process ends", || {
+            status = self.child.0.try_wait().expect("it is our child");
+            status.is_some()
+        });
+        status.expect("just seen")
+    }
+
     /// Kills it with SIGKILL and waits until it is gone; says how it ended.
     ///
     /// # Panics

@@ -67,6 +67,71 @@ pub fn share_lock(file: &std::fs::File, start: u64, length: u64, waits: bool) ->
     unsafe { libc::fcntl(file.as_raw_fd(), command, &lock) == 0 }
 }
 
+/// What is done at SIGBUS.
+#[derive(Clone, Copy, Debug)]
+pub enum BusHandler {
+    /// The process ends.
+    Default,
+    /// Nothing, as far as the kernel allows it.
+    Ignored,
+    /// A handler that gets the address says so, and ends the process with status 7.
+    WithAddress,
+    /// A handler without an address says so, and ends the process with status 7.
+    Plain,
+}
+
+extern "C" fn end_at_address(
+    _signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    _context: *mut libc::c_void,
+) {
+    // SAFETY: the kernel has filled it in for this kind of handler.
+    let has_address = unsafe { !(*info).si_addr().is_null() };
+    end_saying(if has_address {
+        b"handled with its address\n"
+    } else {
+        b"handled without an address\n"
+    });
+}
+
+extern "C" fn end_plainly(_signal: libc::c_int) {
+    end_saying(b"handled\n");
+}
+
+fn end_saying(line: &[u8]) {
+    // SAFETY: writes as many bytes as there are, and ends this process.
+    unsafe {
+        libc::write(1, line.as_ptr().cast(), line.len());
+        libc::_exit(7);
+    }
+}
+
+/// From now on that is done at SIGBUS.
+pub fn handle_bus_errors(handler: BusHandler) {
+    let with_address: extern "C" fn(_, _, _) = end_at_address;
+    let plain: extern "C" fn(_) = end_plainly;
+    let (handler, flags) = match handler {
+        BusHandler::Default => (libc::SIG_DFL, 0),
+        BusHandler::Ignored => (libc::SIG_IGN, 0),
+        BusHandler::WithAddress => (with_address as usize, libc::SA_SIGINFO),
+        BusHandler::Plain => (plain as usize, 0),
+    };
+    // SAFETY: a struct for which zeros are values, and handlers of the kind that the flags
+    // say, which only make system calls.
+    unsafe {
+        let mut action: libc::sigaction = core::mem::zeroed();
+        action.sa_sigaction = handler;
+        action.sa_flags = flags;
+        libc::sigaction(libc::SIGBUS, &action, core::ptr::null_mut());
+    }
+}
+
+/// Sends SIGBUS to the calling thread.
+pub fn raise_bus_error() {
+    // SAFETY: takes an integer only.
+    unsafe { libc::raise(libc::SIGBUS) };
+}
+
 static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn count_interrupt(_signal: libc::c_int) {

@@ -173,7 +173,11 @@ pub(crate) fn call_mutated(arguments: &[&str]) {
 }
 
 /// Every operation of a caller once; each may fail, in time.
-fn call_in_every_way(options: &FunctionOptions, caller: &HostFunctionCaller, random: &mut Random) {
+pub(crate) fn call_in_every_way(
+    options: &FunctionOptions,
+    caller: &HostFunctionCaller,
+    random: &mut Random,
+) {
     let start = Instant::now();
     let size = random.below(101) as usize;
     let short = Some(Duration::from_millis(2));
@@ -203,7 +207,7 @@ fn call_in_every_way(options: &FunctionOptions, caller: &HostFunctionCaller, ran
 }
 
 /// Every operation once; each may fail, in time.
-fn use_all(variable: &HostVariable, random: &mut Random) {
+pub(crate) fn use_all(variable: &HostVariable, random: &mut Random) {
     let start = Instant::now();
     let mut buffer = [0; 100];
     let size = random.below(101) as usize;
