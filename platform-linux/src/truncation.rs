@@ -22,6 +22,8 @@
 #![allow(unsafe_code)]
 
 mod mapping;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use mapping::{Mapping, forget_visits};
 

@@ -7,7 +7,7 @@ mod functions;
 mod support;
 
 use robot_ipc::Encoding;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::{Running, Scratch, errors, eventually, look_up, text};
@@ -382,6 +382,30 @@ fn watch_prints_each_change() {
         "{rest:?}"
     );
     assert!(running.ends().success());
+}
+
+/// Against a command that is killed by SIGBUS when somebody cuts a file, and against a list
+/// that leaves such a file out.
+#[test]
+fn a_file_that_is_cut_is_told() {
+    let scratch = Scratch::new();
+    drop(scratch.variable("v"));
+    let mut running = watch(&scratch, "v", &[]);
+    std::fs::File::create(scratch.file("v")).expect("its file");
+    let mut error = String::new();
+    let mut errors = running.0.stderr.take().expect("a pipe");
+    errors.read_to_string(&mut error).expect("text");
+    assert!(
+        error.contains("variable 'v': its file was truncated"),
+        "{error}"
+    );
+    assert_eq!(running.ends().code(), Some(1));
+    let list = scratch.prints(&["ls"]);
+    assert!(
+        list.contains("v ") && list.contains("cannot be used"),
+        "{list}"
+    );
+    scratch.prints(&["rm", "--force", "v"]);
 }
 
 #[test]

@@ -222,6 +222,24 @@ static void removal(void)
     ripc_variable_free(second);
 }
 
+static void truncation(void)
+{
+    ripc_variable *variable;
+    char path[1024];
+    CHECK(ripc_survive_truncation() == RIPC_OK);
+    CHECK(ripc_variable_open("native", NULL, &variable) == RIPC_OK);
+    CHECK(ripc_variable_write(variable, "x", 1, 1, -1, NULL) == RIPC_OK);
+    snprintf(path, sizeof path, "%s/robot-ipc.%s.variable.native", getenv("ROBOT_IPC_DIR"),
+             getenv("ROBOT_IPC_NAMESPACE"));
+    FILE *file = fopen(path, "w");
+    CHECK(file != NULL);
+    fclose(file);
+    CHECK(ripc_variable_write(variable, "x", 1, 1, -1, NULL) == RIPC_TRUNCATED);
+    CHECK(strstr(ripc_last_error(), "was truncated while it was in use, to 0 of") != NULL);
+    CHECK(ripc_variable_remove(variable, -1) == RIPC_OK);
+    ripc_variable_free(variable);
+}
+
 int main(void)
 {
     values();
@@ -230,6 +248,7 @@ int main(void)
     options_that_mean_nothing();
     mistakes();
     removal();
+    truncation();
     printf("%s %s\n", ripc_version(), ripc_build_id());
     return 0;
 }

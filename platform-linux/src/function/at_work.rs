@@ -556,3 +556,58 @@ impl Drop for Looking<'_> {
         self.0.store(false, Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DispatcherOptions, FunctionOptions, testing};
+
+    /// Against a dispatcher that ends, or spins, because the file of one of its functions
+    /// was cut just before it went to sleep: the system says so, but not of which.
+    #[test]
+    fn a_bell_that_is_gone_costs_its_function_only() {
+        crate::survive_truncation().unwrap();
+        let dispatcher = DispatcherOptions::new().build().unwrap();
+        let options = FunctionOptions::new().place(testing::scratch_place());
+        for name in ["a", "b", "c"] {
+            let added = dispatcher.add_for_next_call(&options, name.as_bytes());
+            added.unwrap();
+        }
+        let inner = &dispatcher.inner;
+        let next = || inner.next_call(Some(Duration::ZERO)).err().unwrap();
+        assert!(matches!(
+            next().error.reason(),
+            Reason::NothingToServe { .. }
+        ));
+        let callers = ["a", "b", "c"].map(|name| options.open(name).unwrap());
+        std::fs::File::create(callers[1].subject().path()).unwrap();
+        {
+            let rounds = lock(&inner.rounds);
+            let tunnels: Vec<Mapped<'_>> = rounds
+                .functions
+                .iter()
+                .map(|noted| noted.function.tunnel())
+                .collect();
+            // Neither arms the bells nor looks at them first, which would tell.
+            let bells = tunnels.iter().map(|tunnel| (tunnel.memory().bell(), 0));
+            let control = inner.control.seen();
+            let slept = inner.control.sleep_with(control, bells, Duration::ZERO);
+            assert_eq!(slept, Err(Errno::FAULT));
+            let found = inner.find_unmapped(&rounds, control, Duration::from_secs(60));
+            assert!(matches!(found, Ok(futex::Wakened::LookAgain)));
+        }
+        let lost = next();
+        assert!(
+            matches!(lost.error.reason(), Reason::Truncated { .. }),
+            "{}",
+            lost.error
+        );
+        assert!(lost.lost.is_some());
+        callers[2].call(b"still").unwrap();
+        let call = inner.next_call(Some(Duration::ZERO));
+        assert_eq!(call.ok().unwrap().arguments(), b"still");
+        for caller in &callers {
+            caller.remove(Duration::from_secs(5)).unwrap();
+        }
+    }
+}

@@ -146,7 +146,7 @@ impl DispatcherOptions {
 /// See [`HostFunctionCaller`](super::HostFunctionCaller) for an example.
 #[derive(Debug)]
 pub struct HostFunctionDispatcher {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 

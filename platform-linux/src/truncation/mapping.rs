@@ -174,7 +174,7 @@ impl Entry {
 }
 
 /// As long as this is there, the mapping of an entry is, too.
-struct Visit {
+pub(super) struct Visit {
     entry: &'static Entry,
 }
 
@@ -268,13 +268,19 @@ pub(crate) fn forget_visits() {
     }
 }
 
-fn visits() -> impl Iterator<Item = Visit> {
+pub(super) fn visits() -> impl Iterator<Item = Visit> {
     entries().filter_map(Entry::visit)
 }
 
 fn entries() -> impl Iterator<Item = &'static Entry> {
     let blocks = core::iter::successors(Some(&FIRST), |block| block.next());
     blocks.flat_map(|block| &block.entries)
+}
+
+/// How many mappings there is room for.
+#[cfg(test)]
+pub(super) fn entry_count() -> usize {
+    entries().count()
 }
 
 const BLOCK_ENTRIES: usize = 64;
