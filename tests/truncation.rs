@@ -184,6 +184,35 @@ fn a_dispatcher_goes_on_with_its_other_functions() {
     }
 }
 
+/// Against a step that does not survive it, takes zeros for arguments or for a response, or
+/// removes a file because it looks removed.
+#[test]
+fn a_file_can_be_cut_at_any_step() {
+    let scratch = Scratch::new();
+    let mut child = Partner::start(&scratch, CHILD, &["cut-at-each-step"]);
+    // From these on it has happened.
+    let done = [
+        "retire: locked",
+        "retire: retired",
+        "Published",
+        "Released",
+        "Woken",
+    ];
+    let mut steps = 0;
+    loop {
+        let said = child.hear();
+        if said == "over" {
+            break;
+        }
+        let (step, came_of_it) = said.rsplit_once(": ").expect("a step and an end");
+        let expected = if done.contains(&step) { "done" } else { "told" };
+        assert_eq!(came_of_it, expected, "{step}");
+        steps += 1;
+    }
+    assert_eq!(steps, 26);
+    child.finish();
+}
+
 /// Against zeros that another thread sees before it can tell that they are none of the
 /// value's; and against two threads that fault at once.
 #[test]

@@ -73,6 +73,7 @@ fn main() {
         "be-cut" => truncation::be_cut(rest),
         "serve-three" => truncation::serve_three(rest),
         "cut-in-the-middle" => truncation::cut_in_the_middle(rest),
+        "cut-at-each-step" => truncation::cut_at_each_step(),
         "map-and-cut" => truncation::map_and_cut(rest),
         "foreign-fault" => truncation::foreign_fault(rest),
         "use-regrown" => truncation::use_regrown(),

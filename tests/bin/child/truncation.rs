@@ -3,14 +3,18 @@
 use crate::hostile::{call_in_every_way, use_all};
 use crate::{SIZE, hear, number};
 use robot_ipc::function::HostFunctionCaller;
+use robot_ipc::testing::{Hook, Step, install, write_stepping};
 use robot_ipc::{
     DispatcherOptions, Encoding, Error, FunctionOptions, HostFunctionDispatcher, HostVariable,
     Reason, Result, VariableOptions, survive_truncation,
 };
+use std::cell::Cell;
 use std::fs::OpenOptions;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+use support::process::WRITE_STEPS;
 use support::system::{self, BusHandler, SharedWords};
 use support::{Random, pattern, pattern_of};
 
@@ -426,4 +430,113 @@ pub(crate) fn use_regrown() {
         call_in_every_way(&options, &caller, &mut random);
     }
     println!("done");
+}
+
+/// At which step which file is to be cut.
+static CUT_AT: Mutex<Option<(&'static str, PathBuf)>> = Mutex::new(None);
+
+fn cut_there(step: &'static str) {
+    let mut cut_at = CUT_AT.lock().expect("nobody panics with it");
+    if let Some((_, path)) = cut_at.take_if(|(at, _)| *at == step) {
+        cut(&path, 0);
+    }
+}
+
+/// Does `act` while the file at `path` is cut at `step`, and says what came of it.
+fn cut_at(step: &'static str, path: &Path, act: impl FnOnce() -> Result<()>) {
+    *CUT_AT.lock().expect("as above") = Some((step, path.to_owned()));
+    let done = act();
+    let was_reached = CUT_AT.lock().expect("as above").take().is_none();
+    assert!(was_reached, "it does not come to '{step}'");
+    match done {
+        Ok(()) => println!("{step}: done"),
+        Err(error) if matches!(error.reason(), Reason::Truncated { .. }) => {
+            println!("{step}: told");
+        }
+        Err(error) => println!("{step}: {error}"),
+    }
+    // Nobody has taken the name of a file away whose removal nobody has asked for.
+    if !step.starts_with("retire") {
+        std::fs::remove_file(path).unwrap_or_else(|error| panic!("{step}: {error}"));
+    }
+}
+
+/// Cuts a file at each step of everything that has steps.
+pub(crate) fn cut_at_each_step() {
+    survive_truncation().unwrap_or_else(fail);
+    install(Hook {
+        step: cut_there,
+        forced: |_| false,
+    });
+    let open = |name: &str| VariableOptions::new().open(name);
+    let value = pattern(SIZE, 7);
+    for step in ["create: linked", "open: checked", "open: mapped"] {
+        let path = open("opened")
+            .unwrap_or_else(fail)
+            .subject()
+            .path()
+            .to_owned();
+        if step.starts_with("create") {
+            std::fs::remove_file(&path).expect("it is there");
+        }
+        cut_at(step, &path, || open("opened")?.version().map(drop));
+    }
+    for step in [
+        "register: locked",
+        "register: recovered",
+        "register: anchored",
+    ] {
+        let variable = open("registered").unwrap_or_else(fail);
+        let path = variable.subject().path();
+        cut_at(step, path, || variable.write(&value).map(drop));
+    }
+    for step in ["retire: locked", "retire: retired"] {
+        let variable = open("retired").unwrap_or_else(fail);
+        let path = variable.subject().path();
+        cut_at(step, path, || variable.remove(Duration::from_secs(5)));
+    }
+    for step in WRITE_STEPS {
+        let variable = open("written").unwrap_or_else(fail);
+        variable.write(&value).unwrap_or_else(fail);
+        let path = variable.subject().path();
+        let is_half_filled = Cell::new(false);
+        cut_at(step, path, || {
+            let written = write_stepping(&variable, &value, &|at| {
+                // The first of two that are called so.
+                let is_halfway = at == Step::Filled && !is_half_filled.replace(true);
+                let name = format!("{at:?}{}", if is_halfway { " halfway" } else { "" });
+                if name == step {
+                    cut_there(step);
+                }
+            });
+            written.map(drop)
+        });
+    }
+    let steps = [
+        "call: drafted",
+        "call: ticketed",
+        "call: submitted",
+        "call: rung",
+        "serve: seen",
+        "serve: taken",
+        "serve: answered",
+        "serve: finished",
+    ];
+    for step in steps {
+        let arguments = [7; 8192];
+        let caller = options().open("called").unwrap_or_else(fail);
+        let dispatcher = HostFunctionDispatcher::new(1).unwrap_or_else(fail);
+        let added = dispatcher.add_for_next_call(&options(), b"called");
+        added.unwrap_or_else(fail);
+        cut_at(step, caller.subject().path(), || {
+            let call = caller.call(&arguments)?;
+            let taken = dispatcher.next_call(Some(Duration::from_secs(50)))?;
+            assert_eq!(taken.arguments(), arguments, "at {step}");
+            let replied = taken.reply(&arguments, Encoding::RAW);
+            let response = call.wait(Some(Duration::from_secs(50)))?;
+            assert_eq!(response.expect("it returns").bytes, arguments, "at {step}");
+            replied
+        });
+    }
+    println!("over");
 }
