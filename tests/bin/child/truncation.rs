@@ -153,7 +153,7 @@ fn options() -> FunctionOptions {
     FunctionOptions::new()
         .max_argument_size(8192)
         .max_response_size(8192)
-        .cells(3)
+        .cells(1)
         .send_timeout(Duration::from_secs(50))
 }
 
@@ -176,7 +176,7 @@ fn act_on_function(operation: &str) -> Option<Act> {
             caller.call(&arguments).unwrap_or_else(fail);
             Box::new(move || text(caller.next_response(None)?))
         }
-        // This process may have one of three cells.
+        // There is one cell.
         "wait-room" => {
             caller.call(&arguments).unwrap_or_else(fail);
             Box::new(move || Ok(format!("{:?}", caller.call(&arguments)?)))
