@@ -414,6 +414,10 @@ pub(crate) fn use_regrown() {
         .send_timeout(Duration::from_millis(2));
     let caller = options.open("mutated").unwrap_or_else(fail);
     caller.call(b"early").unwrap_or_else(fail);
+    let dispatcher = HostFunctionDispatcher::new(1).unwrap_or_else(fail);
+    let echo = |arguments: &[u8]| arguments.to_vec();
+    let added = dispatcher.add_with(&options, "mutated", echo);
+    added.unwrap_or_else(fail);
     let mut random = Random::new(1);
     for path in [variable.subject().path(), caller.subject().path()] {
         let size = std::fs::metadata(path).expect("its file").len();
@@ -428,6 +432,7 @@ pub(crate) fn use_regrown() {
     for _ in 0..50 {
         use_all(&variable, &mut random);
         call_in_every_way(&options, &caller, &mut random);
+        let _ = dispatcher.run(Some(Duration::from_millis(2)));
     }
     println!("done");
 }
@@ -520,6 +525,7 @@ pub(crate) fn cut_at_each_step() {
         "serve: seen",
         "serve: taken",
         "serve: answered",
+        "serve: handed over",
         "serve: finished",
     ];
     for step in steps {
