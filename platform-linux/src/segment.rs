@@ -254,6 +254,9 @@ impl<L: Layout> Segment<L> {
 
     // ------------------------------------------------------------- accessors
 
+    /// Apart, so that what reads and writes stays small.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn error(&self, reason: Reason) -> Error {
         Error::new(&self.subject, self.explained(reason))
     }
