@@ -254,14 +254,14 @@ impl<L: Layout> Segment<L> {
 
     // ------------------------------------------------------------- accessors
 
-    /// Apart, so that what reads and writes stays small.
-    #[cold]
-    #[inline(never)]
     pub(crate) fn error(&self, reason: Reason) -> Error {
         Error::new(&self.subject, self.explained(reason))
     }
 
-    /// `reason`, or that the file was truncated, if that is why.
+    /// `reason`, or that the file was truncated, if that is why. Apart, so that what reads
+    /// and writes stays small.
+    #[cold]
+    #[inline(never)]
     fn explained(&self, reason: Reason) -> Reason {
         if !self.is_lost() || !reason.is_of_memory() {
             return reason;
