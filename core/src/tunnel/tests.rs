@@ -1,5 +1,8 @@
 extern crate std;
 
+mod bytes;
+mod recovery;
+
 use super::*;
 use crate::environment::SingleProcess;
 use crate::header::Creator;
@@ -233,85 +236,6 @@ impl Environment for System {
             .contains(&participant.index())
             .then_some(())
     }
-}
-
-/// Against cells that stay taken when their caller dies, and against robbing one
-/// that lives.
-#[test]
-fn what_a_dead_caller_had_comes_back() {
-    let mut memory = Memory::new();
-    let tunnel = memory.tunnel();
-    let system = System::default();
-    let _running = call(&tunnel, b"running");
-    let (taken, _) = take(&tunnel).unwrap();
-    let _writing = tunnel.draft(&SingleProcess, participant(CALLER)).unwrap();
-    let ready = call(&tunnel, b"ready");
-    let one_way = call_from(&tunnel, CALLER, b"one way", true).unwrap();
-    tunnel.reap_all(&system, participant(0));
-    assert_eq!(
-        states(&tunnel),
-        [State::Running, State::Writing, State::Ready, State::Ready]
-    );
-
-    system.dead.borrow_mut().insert(CALLER);
-    tunnel.reap_all(&system, participant(0));
-    assert_eq!(
-        states(&tunnel),
-        [State::Running, State::Free, State::Free, State::Ready]
-    );
-    assert_eq!(tunnel.progress(ready), Progress::Ended);
-    answer(&tunnel, taken, b"for nobody");
-    assert!(matches!(tunnel.progress(one_way), Progress::Queued(_)));
-    let (taken, argument) = take(&tunnel).unwrap();
-    assert_eq!(
-        argument, b"one way",
-        "delivered although its caller has gone"
-    );
-    assert!(taken.is_one_way());
-    tunnel
-        .finish(&SingleProcess, participant(DISPATCHER), taken, None)
-        .unwrap();
-    assert!(is_empty(&tunnel));
-
-    let _done = call(&tunnel, b"done");
-    let (taken, _) = take(&tunnel).unwrap();
-    answer(&tunnel, taken, b"unfetched");
-    tunnel.reap_all(&system, participant(0));
-    assert!(is_empty(&tunnel));
-}
-
-/// Against a caller that waits for ever when its dispatcher dies.
-#[test]
-fn a_caller_learns_that_its_dispatcher_died() {
-    let mut memory = Memory::new();
-    let tunnel = memory.tunnel();
-    let system = System::default();
-    let waiting = call(&tunnel, b"waiting");
-    let (taken, _) = take(&tunnel).unwrap();
-    let withdrawn = call(&tunnel, b"withdrawn");
-    let (second, _) = take(&tunnel).unwrap();
-    tunnel.withdraw(&SingleProcess, withdrawn);
-    let Progress::Running(seen) = tunnel.progress(waiting) else {
-        panic!("it runs")
-    };
-    assert_eq!(
-        Tunnel::<MappedTunnel<'_>>::runner(seen),
-        Some(participant(DISPATCHER))
-    );
-    assert_eq!(
-        tunnel.arm_for_response(waiting, seen),
-        Some(tunnel.word_of(waiting).load(Relaxed))
-    );
-
-    system.dead.borrow_mut().insert(DISPATCHER);
-    assert!(tunnel.reap(&system, participant(DISPATCHER)));
-    assert_eq!(tunnel.progress(waiting), Progress::Died);
-    assert!(!system.woken.borrow().is_empty(), "its caller is woken");
-    let late = tunnel.finish(&SingleProcess, participant(DISPATCHER), taken, None);
-    assert_eq!(late, Err(FinishError), "the dead do not answer");
-    let _ = tunnel.finish(&SingleProcess, participant(DISPATCHER), second, None);
-    assert!(tunnel.forget(&SingleProcess, waiting));
-    assert!(is_empty(&tunnel));
 }
 
 /// Against a dispatcher that sleeps through a call, and against a wake-up that
