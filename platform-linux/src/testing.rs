@@ -1,6 +1,7 @@
 //! For tests and examples of this project; nothing here is for programs.
 
 use crate::error::Result;
+use crate::function::HostFunctionCaller;
 use crate::shm::Place;
 pub use crate::steps::{Hook, install};
 use crate::variable::HostVariable;
@@ -9,6 +10,7 @@ use robot_ipc_core::codec::Encoding;
 pub use robot_ipc_core::environment::Step;
 use robot_ipc_core::participant::Participant;
 use robot_ipc_core::sync::AtomicU32;
+use robot_ipc_core::tunnel::{CellView, State};
 use robot_ipc_core::variable::Sample;
 use std::path::Path;
 use std::sync::atomic::{self, Ordering::Relaxed};
@@ -57,23 +59,18 @@ impl<E: Environment> Environment for Stepping<'_, E> {
 /// A write that calls `at_step` after each of its steps.
 ///
 /// # Errors
-/// As [`HostVariable::write`].
+/// As [`HostVariable::write_encoded`].
 pub fn write_stepping(
     variable: &HostVariable,
     bytes: &[u8],
+    encoding: Encoding,
     at_step: &dyn Fn(Step),
 ) -> Result<Sample> {
     let system = Stepping {
         system: variable.segment().system(),
         at_step,
     };
-    variable.put(
-        &system,
-        bytes,
-        Encoding::RAW,
-        None,
-        variable.write_timeout(),
-    )
+    variable.put(&system, bytes, encoding, None, variable.write_timeout())
 }
 
 /// How many slots carry a claim or a pin.
@@ -83,4 +80,11 @@ pub fn taken_slots(variable: &HostVariable) -> u32 {
     (0..variable.slots())
         .filter(|slot| core.holders(*slot).next().is_some())
         .count() as u32
+}
+
+/// How many cells are not free: drafted, queued, running or unfetched.
+#[must_use]
+pub fn taken_cells(caller: &HostFunctionCaller) -> u32 {
+    let taken = |cell: &CellView| cell.state != State::Free;
+    caller.core().cells().filter(taken).count() as u32
 }

@@ -131,7 +131,7 @@ fn times(count: usize, mut what: impl FnMut()) -> Vec<f64> {
 fn measure() {
     let scratch = Scratch::new();
     let path = std::env::temp_dir().join(format!("{}.words", scratch.place().namespace()));
-    let words = SharedWords::create(&path);
+    let words = SharedWords::create(&path, 1024);
     let this = std::env::current_exe().expect("this bench is a file");
     let mut command = Command::new(this);
     scratch.enter(&mut command);

@@ -19,20 +19,23 @@ pub fn workspace() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// The shared library that was built together with this test.
+/// The shared library that was built together with this program.
 ///
 /// # Panics
 /// There is none.
 #[must_use]
 pub fn library() -> PathBuf {
-    let test = std::env::current_exe().expect("this test is a file");
-    let library = test.parent().expect("in a folder").join("librobot_ipc.so");
-    assert!(
-        library.exists(),
-        "{} was not built together with this test",
-        library.display()
-    );
-    library
+    let program = std::env::current_exe().expect("this program is a file");
+    let folder = program.parent().expect("in a folder");
+    // Tests lie beside it, programs one folder above; what lies beside those may be older.
+    let library = [folder.join("deps"), folder.to_owned()]
+        .map(|folder| folder.join("librobot_ipc.so"))
+        .into_iter()
+        .find(|library| library.exists());
+    library.unwrap_or_else(|| {
+        let folder = folder.display();
+        panic!("librobot_ipc.so was not built together with this program in {folder}")
+    })
 }
 
 /// A namespace of a test's own. Its objects are removed when the test ends.

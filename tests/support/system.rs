@@ -259,18 +259,17 @@ pub fn forbid_futex_waitv() -> bool {
 /// The words of a file that processes share.
 #[derive(Debug)]
 pub struct SharedWords {
-    start: *const AtomicU32,
-    count: usize,
+    words: &'static [AtomicU32],
 }
 
 impl SharedWords {
-    /// A new file of 1024 zeros.
+    /// A new file of so many zeros.
     ///
     /// # Panics
     /// There is no room.
     #[must_use]
-    pub fn create(path: &std::path::Path) -> SharedWords {
-        std::fs::write(path, [0; 4 * 1024]).expect("room for a file");
+    pub fn create(path: &std::path::Path, count: usize) -> SharedWords {
+        std::fs::write(path, vec![0; 4 * count]).expect("room for a file");
         SharedWords::open(path)
     }
 
@@ -285,21 +284,20 @@ impl SharedWords {
         let file = options.read(true).write(true).open(path).expect("a file");
         let size = file.metadata().expect("a file").len() as usize;
         let rights = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping, which stays for as long as the process.
-        let start = unsafe {
+        // SAFETY: a new mapping of so many bytes, aligned to a page, which stays for as long
+        // as the process, and is only reached as atomics.
+        let words = unsafe {
             let place = core::ptr::null_mut();
-            mmap(place, size, rights, MapFlags::SHARED, file, 0)
+            let start = mmap(place, size, rights, MapFlags::SHARED, file, 0);
+            core::slice::from_raw_parts(start.expect("a mapping").cast(), size / 4)
         };
-        SharedWords {
-            start: start.expect("a mapping").cast(),
-            count: size / 4,
-        }
+        SharedWords { words }
     }
 
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.count
+        self.words.len()
     }
 
     /// One of them.
@@ -308,9 +306,7 @@ impl SharedWords {
     /// There are not so many.
     #[must_use]
     pub fn word(&self, index: usize) -> &AtomicU32 {
-        assert!(index < self.count);
-        // SAFETY: inside the mapping, aligned, and only reached as an atomic.
-        unsafe { &*self.start.add(index) }
+        &self.words[index]
     }
 
     /// Sleeps while a word has that value, for a second at most.

@@ -113,7 +113,7 @@ pub(crate) fn interrupt_in_write() {
         .write(b"first")
         .unwrap_or_else(|error| panic!("{error}"));
     let (at_once, at_end) = (Cell::new(99), Cell::new(99));
-    let written = write_stepping(&variable, &[1; SIZE], &|step| match step {
+    let written = write_stepping(&variable, &[1; SIZE], Encoding::RAW, &|step| match step {
         Step::Busy => {
             system::interrupt_here();
             at_once.set(system::interrupts());

@@ -387,7 +387,7 @@ pub(crate) fn foreign_fault(arguments: &[&str]) {
     match arguments[1] {
         "touch" => {
             let path = ours.subject().path().with_extension("foreign");
-            let words = SharedWords::create(&path);
+            let words = SharedWords::create(&path, 1024);
             println!("{}", path.display());
             hear();
             cut(&path, 0);
@@ -506,7 +506,7 @@ pub(crate) fn cut_at_each_step() {
         let path = variable.subject().path();
         let is_half_filled = Cell::new(false);
         cut_at(step, path, || {
-            let written = write_stepping(&variable, &value, &|at| {
+            let written = write_stepping(&variable, &value, robot_ipc::Encoding::RAW, &|at| {
                 // The first of two that are called so.
                 let is_halfway = at == Step::Filled && !is_half_filled.replace(true);
                 let name = format!("{at:?}{}", if is_halfway { " halfway" } else { "" });

@@ -2,7 +2,7 @@
 
 use crate::{Act, SIZE, hear, number, open};
 use robot_ipc::testing::write_stepping;
-use robot_ipc::{HostVariable, Sample};
+use robot_ipc::{Encoding, HostVariable, Sample};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 use support::{fill_pattern, pattern, pattern_of, system};
@@ -50,11 +50,16 @@ pub(crate) fn stop_in_recovery(arguments: &[&str]) {
     println!("ready");
     hear();
     loop {
-        let written = write_stepping(&variable, &pattern(SIZE, number), &|reached| {
-            if format!("{reached:?}") == *step {
-                act.now();
-            }
-        });
+        let written = write_stepping(
+            &variable,
+            &pattern(SIZE, number),
+            Encoding::RAW,
+            &|reached| {
+                if format!("{reached:?}") == *step {
+                    act.now();
+                }
+            },
+        );
         written.unwrap_or_else(|error| panic!("{error}"));
     }
 }
@@ -79,22 +84,27 @@ pub(crate) fn stop_in_write(arguments: &[&str]) {
     }
     let filled = Cell::new(0);
     let acted = Cell::new(false);
-    let written = write_stepping(&variable, &pattern(SIZE, first + 1), &|reached| {
-        let mut name = format!("{reached:?}");
-        if name == "Filled" {
-            filled.set(filled.get() + 1);
-            if filled.get() == 1 {
-                name = "Filled halfway".to_owned();
+    let written = write_stepping(
+        &variable,
+        &pattern(SIZE, first + 1),
+        Encoding::RAW,
+        &|reached| {
+            let mut name = format!("{reached:?}");
+            if name == "Filled" {
+                filled.set(filled.get() + 1);
+                if filled.get() == 1 {
+                    name = "Filled halfway".to_owned();
+                }
             }
-        }
-        // Some steps are reached again, when others were faster.
-        if name == *step && !acted.replace(true) {
-            if idle_children {
-                system::fork_idle_child();
+            // Some steps are reached again, when others were faster.
+            if name == *step && !acted.replace(true) {
+                if idle_children {
+                    system::fork_idle_child();
+                }
+                act.now();
             }
-            act.now();
-        }
-    });
+        },
+    );
     match written {
         Ok(sample) => println!("wrote {}", sample.version),
         Err(error) => println!("failed: {error:?}"),
