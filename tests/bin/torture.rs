@@ -9,6 +9,7 @@
 //!     --kills N                  ends after so many kills, however long they take
 //!     --seed S                   the decisions of an earlier run
 //!     --rust-only                without Python
+//!     --plant torn|stale|stray|hang   a fault for the oracle to find: it has to fail
 //! ```
 //!
 //! The seed decides what is started, what it does, when it is killed, and how. How far each
@@ -19,12 +20,16 @@
 mod board;
 #[path = "torture/calls.rs"]
 mod calls;
+#[path = "torture/fate.rs"]
+mod fate;
 #[path = "torture/inspection.rs"]
 mod inspection;
 #[path = "torture/keeper.rs"]
 mod keeper;
 #[path = "torture/message.rs"]
 mod message;
+#[path = "torture/processes.rs"]
+mod processes;
 #[path = "torture/report.rs"]
 mod report;
 #[path = "torture/serving.rs"]
@@ -40,7 +45,8 @@ use keeper::{Keeper, Plan};
 use std::process::ExitCode;
 use std::time::Duration;
 
-const USAGE: &str = "torture [--minutes N] [--seconds N] [--kills N] [--seed S] [--rust-only]";
+const USAGE: &str = "torture [--minutes N] [--seconds N] [--kills N] [--seed S] [--rust-only] \
+                     [--plant FAULT]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -66,11 +72,18 @@ fn plan(arguments: &[&str]) -> Option<Plan> {
         kills: None,
         seed: None,
         rust_only: false,
+        plant: None,
     };
     let mut arguments = arguments.iter();
     while let Some(option) = arguments.next() {
         if *option == "--rust-only" {
             plan.rust_only = true;
+            continue;
+        }
+        if *option == "--plant" {
+            let name = *arguments.next()?;
+            message::Plant::of_name(name)?;
+            plan.plant = Some(name.to_owned());
             continue;
         }
         let number: u64 = arguments.next()?.parse().ok()?;
@@ -93,8 +106,9 @@ fn torture(plan: &Plan) -> ExitCode {
     println!("torture: --seed {seed}");
     let mut keeper = Keeper::new(plan, seed);
     let outcome = keeper.run();
+    keeper.end_workers();
+    let outcome = outcome.and_then(|()| keeper.inspect_twice());
     keeper.end_everybody();
-    let outcome = outcome.and_then(|()| keeper.inspect());
     keeper.report();
     match outcome {
         Ok(()) => {

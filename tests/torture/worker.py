@@ -25,7 +25,7 @@ from robot_ipc import HostFunctionCaller, HostFunctionDispatcher, HostVariable
 MODULUS = (1 << 61) - 1
 MARGIN, MIN_SIZE = 64, 64
 ROWS, WORDS = 32, 64
-PID, PROGRESS, DOING, FORKED, FIRST_OBJECT = 0, 1, 2, 3, 4
+PID, PROGRESS, DOING, FORKED, FAILED, FIRST_OBJECT = 0, 1, 2, 3, 4, 5
 CHILD_NUMBER = 1 << 40
 ANSWER, RAISE, NOTHING, TOO_LARGE, SLOWLY = range(5)
 
@@ -35,6 +35,9 @@ NAMES = {"RemoteError": "Raised", "UnfetchedResponses": "Unfetched"}
 
 def fail(what):
     """Ends this process at once, whichever thread finds the fault."""
+    if Row.own is not None:
+        # Before it is printed: who is killed meanwhile would have failed unheard.
+        Row.own.set(Row.own.row, FAILED, 1)
     sys.stderr.write("worker.py {}: {}\n".format(sys.argv[1:], what))
     sys.stderr.flush()
     os._exit(101)
@@ -61,7 +64,7 @@ for _line in os.environ["TORTURE_TABLE"].splitlines():
     elif _what == "function":
         FUNCTIONS.append(Kind(*_fields))
     elif _what == "operation":
-        OPERATIONS[_fields[0]] = (len(OPERATIONS), _fields[1].split(","))
+        OPERATIONS[_fields[0]] = (len(OPERATIONS), _fields[1].split(","), _fields[2] == "1")
     else:
         ERRORS.append(_fields[0])
 
@@ -103,10 +106,13 @@ def digest(question):
 class Row:
     """This process's row of the board."""
 
+    own = None
+
     def __init__(self, path, row):
         with open(path, "r+b") as file:
             self.words = memoryview(mmap.mmap(file.fileno(), 0)).cast("I")
         self.row = row
+        Row.own = self
 
     def add(self, word):
         index = self.row * WORDS + word
@@ -129,7 +135,7 @@ class Row:
     def run(self, operation, thing, act):
         """Does something to an object and notes what came of it: the exception, or None, and
         the value. An exception that cannot be expected of that operation is a failure."""
-        number, allowed = OPERATIONS[operation]
+        number, allowed, proves_use = OPERATIONS[operation]
         self.set(self.row, DOING, number << 8 | thing)
         try:
             value = act()
@@ -144,7 +150,8 @@ class Row:
             self.add(FIRST_ERROR + ERRORS.index(name))
             return error, None
         self.add(PROGRESS)
-        self.add(FIRST_OBJECT + thing)
+        if proves_use:
+            self.add(FIRST_OBJECT + thing)
         self.count(operation)
         return None, value
 

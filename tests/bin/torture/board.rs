@@ -9,14 +9,20 @@
 //! | 1 | its progress: how many operations it has ended, whichever way |
 //! | 2 | what it does: operation << 8 and object |
 //! | 3 | in a child's row: its parent is about to fork it, or has |
-//! | 4 … | how often each object was used with success |
+//! | 4 | it has found a fault, and is about to end |
+//! | 5 … | how often each object was in full use |
 //! | then | how often each operation ended well, then how often in each error |
 //!
-//! The row of the process that a worker forks stands [`ROWS`] behind the worker's own.
+//! The row of the process that a worker forks stands [`ROWS`] behind the worker's own. Behind
+//! all rows stands the *graveyard*: the numbers of the last workers that died, and when they
+//! were found dead, in ms.
 
 use crate::table::{ERRORS, OBJECTS, Operation, VARIABLES, object_name};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use support::system::SharedWords;
 
 /// How many workers there can be.
@@ -26,9 +32,12 @@ const PID: usize = 0;
 const PROGRESS: usize = 1;
 const DOING: usize = 2;
 const FORKED: usize = 3;
-const FIRST_OBJECT: usize = 4;
+const FAILED: usize = 4;
+const FIRST_OBJECT: usize = 5;
 const FIRST_OPERATION: usize = FIRST_OBJECT + OBJECTS;
 const FIRST_ERROR: usize = FIRST_OPERATION + Operation::ALL.len();
+const GRAVEYARD: usize = 2 * ROWS * WORDS;
+const GRAVES: usize = 1024;
 const _: () = assert!(FIRST_ERROR + ERRORS.len() <= WORDS);
 
 /// Sums of what stands in rows.
@@ -45,7 +54,7 @@ pub(crate) struct Board(SharedWords);
 
 impl Board {
     pub(crate) fn create(path: &Path) -> Board {
-        Board(SharedWords::create(path, 2 * ROWS * WORDS))
+        Board(SharedWords::create(path, GRAVEYARD + 2 * GRAVES))
     }
 
     fn load(&self, row: usize, word: usize) -> u32 {
@@ -67,6 +76,11 @@ impl Board {
     /// Whether the worker of that row is about to fork a child that works, or has.
     pub(crate) fn has_child(&self, row: usize) -> bool {
         self.load(row + ROWS, FORKED) != 0
+    }
+
+    /// Whether the process of that row has found a fault: it takes time to say so.
+    pub(crate) fn has_failed(&self, row: usize) -> bool {
+        self.load(row, FAILED) != 0
     }
 
     /// What a process does, in words.
@@ -97,6 +111,13 @@ impl Board {
         add(&mut counts.objects, FIRST_OBJECT);
         add(&mut counts.operations, FIRST_OPERATION);
         add(&mut counts.errors, FIRST_ERROR);
+    }
+
+    /// The worker of that number is dead.
+    pub(crate) fn bury(&self, number: u64) {
+        let grave = GRAVEYARD + 2 * (number as usize % GRAVES);
+        self.0.word(grave + 1).store(now_ms(), Relaxed);
+        self.0.word(grave).store(number as u32, Release);
     }
 
     /// Empties a row whose process is gone.
@@ -148,9 +169,29 @@ impl Row {
         self.store(self.number(), PID, std::process::id());
     }
 
+    /// For how many ms the worker of that number had been known to be dead at the time
+    /// `when_ms`; 0 if it lived, or is not among the last that died.
+    pub(crate) fn dead_for(&self, number: u64, when_ms: u32) -> u32 {
+        let grave = GRAVEYARD + 2 * (number as usize % GRAVES);
+        // Numbers of forked children are larger; they have no grave.
+        let is_dead = self.words.word(grave).load(Acquire) as u64 == number;
+        let since = self.words.word(grave + 1).load(Relaxed);
+        let time = when_ms.wrapping_sub(since);
+        if is_dead && (time as i32) > 0 {
+            time
+        } else {
+            0
+        }
+    }
+
     /// Something was done that has no error.
     pub(crate) fn count(&self, operation: Operation) {
         self.add(FIRST_OPERATION + operation as usize);
+    }
+
+    /// This process has found a fault, and is about to say so.
+    pub(crate) fn set_failed(&self) {
+        self.store(self.number(), FAILED, 1);
     }
 
     /// An operation that may take some time gets on.
@@ -172,7 +213,9 @@ impl Row {
         self.add(PROGRESS);
         match &result {
             Ok(_) => {
-                self.add(FIRST_OBJECT + object);
+                if operation.proves_use() {
+                    self.add(FIRST_OBJECT + object);
+                }
                 self.count(operation);
             }
             Err(error) => self.count_error(operation, object, error),
@@ -192,6 +235,14 @@ impl Row {
             ),
         }
     }
+}
+
+/// The time that all processes here share; wraps.
+pub(crate) fn now_ms() -> u32 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    (now.tv_sec as u32)
+        .wrapping_mul(1000)
+        .wrapping_add(now.tv_nsec as u32 / 1_000_000)
 }
 
 /// The name of an error's reason.

@@ -7,26 +7,34 @@
 //! with it, and their children find their standard input ended.
 
 use crate::board::{Board, Counts, ROWS};
-use crate::report::{Deaths, stacks};
+use crate::fate::Fate;
+use crate::message::Plant;
+use crate::processes::{children, describe, find_python, signal, stacks};
+use crate::report::Deaths;
 use crate::table::{self, FUNCTIONS, OBJECTS, VARIABLES, object_name};
 use crate::worker::BOARD_VARIABLE;
 use robot_ipc::Kind;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, waitpid};
 use std::collections::BTreeSet;
 use std::io::{PipeReader, PipeWriter};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::folder::Folder;
-use support::{Random, Scratch, library, skipped, workspace};
+use support::{Random, Scratch, library, workspace};
 
 /// Who does not end an operation for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// An object with which nobody has any success for so long is stuck.
+/// An object that nobody can use in full for so long is stuck.
 const STARVATION: Duration = Duration::from_secs(15);
+/// Whoever is at one operation for so long is not killed in it: it may hang.
+const SLOW: Duration = Duration::from_millis(300);
 const TICK: Duration = Duration::from_micros(200);
 /// Idle children are killed, the oldest first, if there are more.
-const MAX_ORPHANS: usize = 12;
+const MAX_ORPHANS: usize = 20;
+/// Nobody is started who forks while so many children of the dead are at work: with more
+/// than 24 processes some could not borrow.
+const MAX_WORKING_ORPHANS: usize = 6;
 /// So many workers are stopped at a time at most.
 const MAX_STOPPED: usize = 3;
 
@@ -55,6 +63,7 @@ pub(crate) struct Plan {
     pub(crate) kills: Option<u64>,
     pub(crate) seed: Option<u64>,
     pub(crate) rust_only: bool,
+    pub(crate) plant: Option<String>,
 }
 
 /// Where a worker sits: which roles are played there, and by whom.
@@ -68,15 +77,14 @@ struct Seat {
 #[derive(Debug)]
 struct Worker {
     pid: Pid,
+    number: u64,
     row: usize,
     role: &'static str,
     is_at_work: bool,
-    has_fuse: bool,
-    /// How long it lives once it is at work.
-    life: Duration,
+    fate: Fate,
     dies_at: Option<Instant>,
-    /// When it is stopped, once it is at work, and for how long.
-    stop: Option<(Duration, Duration)>,
+    /// Its progress when its time had come.
+    followed_from: Option<u32>,
     stops_at: Option<Instant>,
     stopped_until: Option<Instant>,
     /// It was sent SIGKILL.
@@ -185,6 +193,7 @@ impl Keeper {
                 self.look_for_hangs();
             }
             if let Some(failure) = self.failure.take() {
+                self.let_them_speak();
                 return Err(failure);
             }
             std::thread::sleep(TICK);
@@ -204,6 +213,24 @@ impl Keeper {
                 .is_some_and(|time| self.start.elapsed() >= time)
     }
 
+    /// Whoever has found a fault gets the time to say which.
+    fn let_them_speak(&mut self) {
+        let start = Instant::now();
+        while let Some(row) = (0..2 * ROWS).find(|row| self.board.has_failed(*row)) {
+            if start.elapsed() > Duration::from_secs(10) {
+                let pid = self.board.pid(row);
+                eprintln!("process {pid} does not get it out\n{}", stacks(pid));
+                return;
+            }
+            let workers = self.seats.iter().filter_map(|seat| seat.worker.as_ref());
+            workers.for_each(|worker| signal(worker.pid, Signal::CONT));
+            std::thread::sleep(Duration::from_millis(1));
+            // That empties their rows.
+            self.bury();
+            self.look_after_orphans();
+        }
+    }
+
     fn fail(&mut self, what: String) {
         self.failure.get_or_insert(what);
     }
@@ -211,8 +238,11 @@ impl Keeper {
     // ------------------------------------------------------------------ start
 
     fn fill_seats(&mut self) {
+        let has_child = |limbo: &&(usize, Instant)| self.board.has_child(limbo.0);
+        let is_crowded = self.limbo.iter().filter(has_child).count() >= MAX_WORKING_ORPHANS;
         for index in 0..self.seats.len() {
-            if self.seats[index].worker.is_some() {
+            let seat = &self.seats[index];
+            if seat.worker.is_some() || is_crowded && seat.roles.contains(&"fork") {
                 continue;
             }
             let is_used = |row: usize| {
@@ -233,26 +263,7 @@ impl Keeper {
         } = self.seats[seat];
         let random = &mut self.random;
         let role = roles[random.below(roles.len() as u64) as usize];
-        let milliseconds =
-            |random: &mut Random, most: u64| Duration::from_micros(random.below(1000 * most));
-        let life = match (is_python, random.below(20)) {
-            (false, 0..16) => milliseconds(random, 10),
-            (true, 0..12) => milliseconds(random, 300),
-            (false, 16..19) => milliseconds(random, 200),
-            _ => milliseconds(random, 2000),
-        };
-        let dies_at_start = random.below(20) == 0;
-        let startup = milliseconds(random, if is_python { 150 } else { 3 });
-        let fuse = match random.below(4) {
-            0 if !is_python => 1 + random.below(500),
-            _ => 0,
-        };
-        let stop_after = life.mul_f64(random.below(1000) as f64 / 1000.0);
-        let stop_time = match random.below(20) {
-            0 => milliseconds(random, 2000),
-            _ => milliseconds(random, 50),
-        };
-        let stops = random.below(6) == 0;
+        let fate = Fate::draw(random, is_python);
         let seed = random.next();
         let number = self.next_number;
         self.next_number += 1;
@@ -260,7 +271,7 @@ impl Keeper {
         self.board.clear(row + ROWS);
         let mut command = self.command(is_python);
         command.args([role, &number.to_string(), &row.to_string()]);
-        command.args([seed.to_string(), fuse.to_string()]);
+        command.args([seed.to_string(), fate.fuse.to_string()]);
         let input = self.input.0.try_clone().expect("a descriptor");
         command.stdin(input).stdout(Stdio::null());
         let child = command.spawn();
@@ -269,13 +280,13 @@ impl Keeper {
         self.deaths.started(is_python);
         Worker {
             pid: Pid::from_child(&child),
+            number,
             row,
             role,
             is_at_work: false,
-            has_fuse: fuse != 0,
-            life,
-            dies_at: dies_at_start.then(|| Instant::now() + startup),
-            stop: stops.then_some((stop_after, stop_time)),
+            fate,
+            dies_at: fate.startup.map(|time| Instant::now() + time),
+            followed_from: None,
             stops_at: None,
             stopped_until: None,
             is_doomed: false,
@@ -302,6 +313,10 @@ impl Keeper {
                 command
             }
         };
+        command.env_remove(Plant::VARIABLE);
+        if let Some(plant) = &self.plan.plant {
+            command.env(Plant::VARIABLE, plant);
+        }
         command.env(BOARD_VARIABLE, self.desk.path().join("board"));
         self.scratch.enter(&mut command);
         command
@@ -321,10 +336,13 @@ impl Keeper {
             let Some(worker) = seat.worker.as_mut().filter(|worker| !worker.is_doomed) else {
                 continue;
             };
+            if self.board.has_failed(worker.row) {
+                continue;
+            }
             if !worker.is_at_work && self.board.progress(worker.row) > 0 {
                 worker.is_at_work = true;
-                worker.dies_at.get_or_insert(now + worker.life);
-                worker.stops_at = worker.stop.map(|(after, _)| now + after);
+                worker.dies_at.get_or_insert(now + worker.fate.life);
+                worker.stops_at = worker.fate.stop.map(|(after, _)| now + after);
             }
             if let Some(until) = worker.stopped_until {
                 if now < until {
@@ -344,14 +362,24 @@ impl Keeper {
                     stopped += 1;
                     signal(worker.pid, Signal::STOP);
                     self.deaths.stops += 1;
-                    worker.stopped_until = worker.stop.map(|(_, time)| now + time);
+                    worker.stopped_until = worker.fate.stop.map(|(_, time)| now + time);
                     continue;
                 }
             }
-            if worker.stopped_until.is_some() || worker.dies_at.is_some_and(|at| at <= now) {
-                signal(worker.pid, Signal::KILL);
-                worker.is_doomed = true;
+            if worker.stopped_until.is_none() {
+                if worker.dies_at.is_none_or(|at| at > now) {
+                    continue;
+                }
+                let progress = self.board.progress(worker.row);
+                let seen = self.seen[worker.row];
+                let is_slow = progress == seen.progress && now - seen.since > SLOW;
+                let from = *worker.followed_from.get_or_insert(progress);
+                if from == progress && (worker.fate.is_followed || is_slow) {
+                    continue;
+                }
             }
+            signal(worker.pid, Signal::KILL);
+            worker.is_doomed = true;
         }
     }
 
@@ -380,6 +408,9 @@ impl Keeper {
             // Some are killed at once, at work or idle.
             let young = orphan.since.elapsed() < Duration::from_millis(100);
             let is_due = spare > 0 || young && self.random.below(20) == 0;
+            let pid = orphan.pid.as_raw_nonzero().get() as u32;
+            let speaks = |row| self.board.pid(row) == pid && self.board.has_failed(row);
+            let is_due = is_due && !(ROWS..2 * ROWS).any(speaks);
             if is_due && !orphan.is_doomed {
                 signal(orphan.pid, Signal::KILL);
                 orphan.is_doomed = true;
@@ -436,7 +467,9 @@ impl Keeper {
             return;
         };
         let row = worker.row;
-        if is_killed && (worker.is_doomed || worker.has_fuse) {
+        self.board.bury(worker.number);
+        let may_be_killed = worker.is_doomed || worker.fate.fuse != 0;
+        if is_killed && may_be_killed && !self.board.has_failed(row) {
             self.deaths.killed(
                 is_python,
                 worker.is_doomed,
@@ -474,6 +507,10 @@ impl Keeper {
         for row in 0..2 * ROWS {
             let (pid, progress) = (self.board.pid(row), self.board.progress(row));
             let seen = self.seen[row];
+            if self.board.has_failed(row) {
+                let doing = self.board.doing(row);
+                return self.fail(format!("process {pid} has found a fault, in {doing}"));
+            }
             if pid == 0 || pid != seen.pid || progress != seen.progress || stopped(row) {
                 self.seen[row] = Seen {
                     pid,
@@ -506,7 +543,7 @@ impl Keeper {
             } else if now - since > STARVATION {
                 let name = object_name(object);
                 return self.fail(format!(
-                    "nobody has had any success with '{name}' for {:?}, after {count} times",
+                    "nobody could use '{name}' in full for {:?}, after {count} times",
                     now - since
                 ));
             }
@@ -523,8 +560,8 @@ impl Keeper {
 
     // -------------------------------------------------------------------- end
 
-    /// Kills everybody and buries them.
-    pub(crate) fn end_everybody(&mut self) {
+    /// Kills and buries all but the children that idle: these have to harm nobody.
+    pub(crate) fn end_workers(&mut self) {
         let start = Instant::now();
         for seat in &mut self.seats {
             if let Some(worker) = &mut seat.worker {
@@ -532,7 +569,29 @@ impl Keeper {
                 worker.is_doomed = true;
             }
         }
-        // Children of the dead become ours only now.
+        // Children of the dead become ours only now; those that work have a row.
+        while self.seats.iter().any(|seat| seat.worker.is_some()) || !self.limbo.is_empty() {
+            self.bury();
+            self.look_after_orphans();
+            let works = |orphan: &&Orphan| {
+                let pid = orphan.pid.as_raw_nonzero().get() as u32;
+                (ROWS..2 * ROWS).any(|row| self.board.pid(row) == pid)
+            };
+            self.orphans
+                .iter()
+                .filter(works)
+                .for_each(|orphan| signal(orphan.pid, Signal::KILL));
+            assert!(
+                start.elapsed() < PATIENCE,
+                "processes that cannot be killed"
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Kills and buries everybody who is left.
+    pub(crate) fn end_everybody(&mut self) {
+        let start = Instant::now();
         loop {
             self.bury();
             let left = children();
@@ -550,8 +609,17 @@ impl Keeper {
         }
     }
 
-    /// What a fresh process finds, and what is left in the folder.
-    pub(crate) fn inspect(&mut self) -> Result<(), String> {
+    /// What a fresh process finds, and what is left in the folder: while children of the dead
+    /// idle, and again when nobody is left.
+    pub(crate) fn inspect_twice(&mut self) -> Result<(), String> {
+        let idle = self.orphans.len();
+        println!("inspection, while {idle} children of the dead idle, and without them");
+        self.inspect()?;
+        self.end_everybody();
+        self.inspect()
+    }
+
+    fn inspect(&mut self) -> Result<(), String> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
@@ -574,9 +642,6 @@ impl Keeper {
         if found != expected {
             return Err(format!("{found:?} was left, and not {expected:?}"));
         }
-        if !children().is_empty() {
-            return Err(format!("processes were left: {:?}", children()));
-        }
         Ok(())
     }
 
@@ -592,42 +657,4 @@ impl Drop for Keeper {
             signal(pid, Signal::KILL);
         }
     }
-}
-
-/// Signals a process that is ours to bury.
-fn signal(pid: Pid, signal: Signal) {
-    let _ = kill_process(pid, signal);
-}
-
-/// All children of this process, dead ones that are not buried too.
-fn children() -> Vec<Pid> {
-    let text = std::fs::read_to_string("/proc/thread-self/children");
-    let text = text.unwrap_or_else(|error| panic!("/proc/thread-self/children: {error}"));
-    let pids = text.split_whitespace().filter_map(|pid| pid.parse().ok());
-    pids.filter_map(Pid::from_raw).collect()
-}
-
-fn describe(status: WaitStatus) -> String {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => format!("ended by itself with status {code}"),
-        (_, Some(signal)) => format!("ended by signal {signal}"),
-        _ => format!("ended: {status:?}"),
-    }
-}
-
-/// The interpreter itself: what is called `python3` may be a script around it.
-fn find_python() -> Option<PathBuf> {
-    let code = "import sys; print(sys.executable if sys.version_info >= (3, 8) else '')";
-    let output = Command::new("python3").args(["-c", code]).output().ok();
-    let text = output.and_then(|output| String::from_utf8(output.stdout).ok());
-    let path = text
-        .map(|text| text.trim().to_owned())
-        .filter(|path| !path.is_empty());
-    if path.is_none() {
-        skipped(
-            "processes in Python",
-            "there is no python3 of version 3.8 or newer",
-        );
-    }
-    path.map(PathBuf::from)
 }

@@ -21,6 +21,44 @@ pub(crate) const PICKLE_MARGIN: usize = 64;
 /// The smallest message, and then some.
 pub(crate) const MIN_SIZE: usize = 64;
 
+/// A fault that is planted to see whether the oracle finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plant {
+    /// A writer changes one byte of a value.
+    Torn,
+    /// A writer writes an old value of its own again.
+    Stale,
+    /// A dispatcher answers a question with the answer to the one before.
+    Stray,
+    /// A reader never comes back.
+    Hang,
+}
+
+impl Plant {
+    pub(crate) const VARIABLE: &str = "TORTURE_PLANT";
+
+    pub(crate) fn of_name(name: &str) -> Option<Plant> {
+        Some(match name {
+            "torn" => Plant::Torn,
+            "stale" => Plant::Stale,
+            "stray" => Plant::Stray,
+            "hang" => Plant::Hang,
+            _ => return None,
+        })
+    }
+
+    /// Whether this one is planted here, in this very moment: rarely.
+    pub(crate) fn is_due(self, random: &mut Random) -> bool {
+        use std::sync::OnceLock;
+        static PLANTED: OnceLock<Option<Plant>> = OnceLock::new();
+        let planted = PLANTED.get_or_init(|| {
+            let name = std::env::var(Plant::VARIABLE).ok()?;
+            Plant::of_name(&name)
+        });
+        *planted == Some(self) && random.below(50) == 0
+    }
+}
+
 /// The remainder of the number whose bytes these are, the lowest first.
 pub(crate) fn checksum(bytes: &[u8]) -> u64 {
     // 2^64 is 8 in this arithmetic.

@@ -2,7 +2,6 @@
 
 use crate::board::Counts;
 use crate::table::{ERRORS, OBJECTS, Operation, object_name};
-use std::process::Command;
 use std::time::Duration;
 
 /// How many were started, and how they ended.
@@ -87,26 +86,6 @@ impl Counts {
         println!("done: {}", pairs(operations, &self.operations));
         println!("errors: {}", pairs(ERRORS.to_vec(), &self.errors));
         let objects = (0..OBJECTS).map(object_name).collect();
-        println!("successes: {}", pairs(objects, &self.objects));
-    }
-}
-
-/// What the threads of a process are doing, as far as that can be seen.
-pub(crate) fn stacks(pid: u32) -> String {
-    let arguments = ["-batch", "-ex", "thread apply all backtrace", "-p"];
-    let gdb = Command::new("gdb")
-        .args(arguments)
-        .arg(pid.to_string())
-        .output();
-    match gdb {
-        Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
-        Err(error) => {
-            let read = |name: &str| {
-                let text = std::fs::read_to_string(format!("/proc/{pid}/{name}"));
-                text.unwrap_or_else(|error| error.to_string())
-            };
-            let (status, at) = (read("status"), read("wchan"));
-            format!("no stack: gdb: {error}\nwaits in: {at}\n{status}")
-        }
+        println!("in full use: {}", pairs(objects, &self.objects));
     }
 }

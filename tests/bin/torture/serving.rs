@@ -2,11 +2,12 @@
 //!
 //! A dispatcher sees the questions of one caller to one function in the order in which that
 //! caller made them (it made each after the call before it had returned), each of them at
-//! most once, and none that was taken back before it began.
+//! most once, none that was taken back before it began, and none whose caller was dead already.
 
 use crate::board::Row;
-use crate::message::{MIN_SIZE, Question, Wish};
+use crate::message::{MIN_SIZE, PICKLE_MARGIN, Plant, Question, Wish};
 use crate::table::{FUNCTIONS, FunctionKind, Operation, VARIABLES};
+use crate::worker::seen_at_ms;
 use robot_ipc::function::FunctionId;
 use robot_ipc::{
     DispatcherOptions, Encoding, HostFunctionDispatcher, IncomingCall, Reason, Result,
@@ -18,6 +19,10 @@ use support::Random;
 
 /// So many of a caller's questions are remembered.
 const REMEMBERED: usize = 256;
+
+/// A process lives as long as its memory. Whoever looks at it just then (`ps`, say) keeps that
+/// for a moment, though the process has ended.
+const PATIENCE_WITH_THE_DEAD_MS: u32 = 10;
 
 /// The questions that one function of this process was asked, by caller.
 #[derive(Debug, Default)]
@@ -180,6 +185,16 @@ impl Function {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         ledger.enter(question).unwrap_or_else(|what| fails(&what));
         drop(ledger);
+        let dead_for = self.row.dead_for(question.caller, seen_at_ms());
+        if dead_for > PATIENCE_WITH_THE_DEAD_MS && !self.kind.is_one_way() {
+            fails(&format!(
+                "{question:?} began {dead_for} ms after its caller's death"
+            ));
+        }
+        let mut question = question;
+        if Plant::Stray.is_due(&mut self.random) {
+            question.sequence -= 1;
+        }
         let is_one_way = self.kind.is_one_way();
         if call.is_one_way() != is_one_way {
             fails("a call has become one-way, or does not say so");
@@ -202,7 +217,7 @@ impl Function {
                 if question.wish == Wish::Slowly {
                     std::thread::sleep(Duration::from_micros(self.random.below(5000)));
                 }
-                let room = room - crate::message::PICKLE_MARGIN - MIN_SIZE;
+                let room = room - PICKLE_MARGIN - MIN_SIZE;
                 let size = MIN_SIZE + self.random.below(room as u64 + 1) as usize;
                 call.reply(&question.answer(digest, size), Encoding::PICKLE)
             }

@@ -154,6 +154,15 @@ operations! {
     TakeBack = "take a cell back from the dead", [];
 }
 
+impl Operation {
+    /// Whether an object of which this succeeds is in full use: a variable that can be read
+    /// may still be stuck.
+    pub(crate) fn proves_use(self) -> bool {
+        use Operation::{Answer, Call, Fetch, Update, Write, WriteIf};
+        matches!(self, Write | WriteIf | Update | Call | Fetch | Answer)
+    }
+}
+
 /// What can go wrong, of what may.
 pub(crate) const ERRORS: [&str; 20] = [
     "NoFreeSlot",
@@ -195,8 +204,9 @@ pub(crate) fn text() -> String {
             "function;{name};{cells};{argument};{response};{is_mortal}"
         );
     }
-    for (_, name, allowed) in Operation::ALL {
-        let _ = writeln!(text, "operation;{name};{}", allowed.join(","));
+    for (operation, name, allowed) in Operation::ALL {
+        let (allowed, proves_use) = (allowed.join(","), u8::from(operation.proves_use()));
+        let _ = writeln!(text, "operation;{name};{allowed};{proves_use}");
     }
     for error in ERRORS {
         let _ = writeln!(text, "error;{error}");

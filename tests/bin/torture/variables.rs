@@ -10,7 +10,7 @@
 //! - of each writer no older value is seen after a newer one, across incarnations too.
 
 use crate::board::Row;
-use crate::message::{MIN_SIZE, Value};
+use crate::message::{MIN_SIZE, Plant, Value};
 use crate::table::{Operation, VARIABLES, VariableKind};
 use robot_ipc::testing::{Step, write_stepping};
 use robot_ipc::{Borrow, Encoding, HostVariable, Loan, Reason, Result, Sample};
@@ -52,6 +52,9 @@ impl Writer {
     /// A new value for that incarnation, pickled.
     fn value(&mut self, kind: &VariableKind, incarnation: u64) -> (Value, Vec<u8>) {
         self.sequence += 1;
+        if Plant::Stale.is_due(&mut self.random) {
+            self.sequence = self.sequence.saturating_sub(3);
+        }
         let value = Value {
             writer: self.number,
             sequence: self.sequence,
@@ -63,7 +66,11 @@ impl Writer {
             0 => room,
             _ => MIN_SIZE + self.random.below((room - MIN_SIZE) as u64 + 1) as usize,
         };
-        (value, value.pickled(size))
+        let mut bytes = value.pickled(size);
+        if Plant::Torn.is_due(&mut self.random) {
+            bytes[MIN_SIZE / 2] ^= 1;
+        }
+        (value, bytes)
     }
 }
 
@@ -216,6 +223,9 @@ impl Witness {
         } else {
             Operation::Read
         };
+        while Plant::Hang.is_due(random) {
+            std::thread::sleep(Duration::MAX);
+        }
         let result = self.read_by(row, operation, &mut handle);
         self.keep(handle, &result);
     }

@@ -14,7 +14,7 @@
 //! At the steps of the protocols some workers kill themselves (`fuse`: at which step, counted
 //! from the start), and all give way to others now and then.
 
-use crate::board::Row;
+use crate::board::{Row, now_ms};
 use crate::calls::{Asker, Line};
 use crate::serving::Server;
 use crate::table::Operation;
@@ -36,6 +36,12 @@ const CHILD_NUMBER: u64 = 1 << 40;
 static ROW: OnceLock<Arc<Row>> = OnceLock::new();
 static FUSE: AtomicU32 = AtomicU32::new(0);
 static STEPS: AtomicU32 = AtomicU32::new(0);
+static SEEN_AT: AtomicU32 = AtomicU32::new(0);
+
+/// When the dispatcher of this process last saw a call, which it has taken since.
+pub(crate) fn seen_at_ms() -> u32 {
+    SEEN_AT.load(Relaxed)
+}
 
 /// Some step of some protocol was reached.
 fn at_step() {
@@ -54,6 +60,9 @@ fn at_named_step(name: &'static str) {
         && let Some(row) = ROW.get()
     {
         row.count(Operation::TakeBack);
+    }
+    if name == "serve: seen" {
+        SEEN_AT.store(now_ms(), Relaxed);
     }
     at_step();
 }
@@ -79,6 +88,16 @@ struct Worker {
 /// `ROLE NUMBER ROW SEED FUSE`
 pub(crate) fn work(arguments: &[&str]) {
     system::die_with_parent();
+    // Before it is printed: who is killed meanwhile would have failed unheard.
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if let Some(row) = ROW.get() {
+            row.set_failed();
+        }
+        // Nor by itself.
+        FUSE.store(0, Relaxed);
+        print(panic);
+    }));
     system::end_at_panic();
     let [role, numbers @ ..] = arguments else {
         panic!("a role is missing")
