@@ -234,6 +234,31 @@ fn a_caller_can_be_killed_at_each_step() {
     }
 }
 
+/// Against a call of the dead that starts after all, since the function was removed just when
+/// its dispatcher asked who lives, and that could not be told any more.
+#[test]
+fn a_call_of_the_dead_does_not_start_in_a_function_that_is_being_removed() {
+    let scratch = Scratch::new();
+    let arguments = [
+        "act-in-call",
+        "answer",
+        "serve: seen",
+        "stop",
+        "serve-counting",
+    ];
+    let mut server = start(&scratch, &arguments);
+    let mut caller = Partner::start(&scratch, CHILD, &["hoard-one", "answer"]);
+    caller.expect("called");
+    server.wait_until_stopped();
+    assert_eq!(caller.kill(), State::Killed);
+    let removed = open(&scratch, "answer").remove(PATIENCE);
+    removed.unwrap_or_else(|error| panic!("{error}"));
+    server.signal(Signal::CONT);
+    server.end_input();
+    assert_eq!(server.number("ran"), 0, "nobody commanded it any more");
+    server.finish();
+}
+
 /// Against a step of serving at which a death hangs the caller or loses the cell.
 #[test]
 fn a_dispatcher_can_be_killed_at_each_step() {

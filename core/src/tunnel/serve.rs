@@ -103,6 +103,11 @@ impl<M: TunnelMemory> Tunnel<M> {
                 oldest = self.oldest()?;
                 continue;
             }
+            // Who lives cannot be told any more of a function whose name is gone; it was
+            // retired before that.
+            if self.is_retired() {
+                return None;
+            }
             let mine = again.word.moved(State::Running, me.claim());
             // SYNC take ↔ submit: the arguments are not looked at before the
             // call is mine, nor as they were before it was ready.

@@ -183,6 +183,21 @@ pub(crate) fn act_in_call(arguments: &[&str]) {
             println!("ready");
             system::wait_for_end_of_input();
         }
+        "serve-counting" => {
+            PASSES.store(1, Relaxed);
+            static RAN: AtomicU32 = AtomicU32::new(0);
+            let dispatcher = HostFunctionDispatcher::new(1).expect("within the limits");
+            let function = |_: &[u8]| {
+                RAN.fetch_add(1, Relaxed);
+            };
+            let added = dispatcher.add(name, function);
+            added.unwrap_or_else(|error| panic!("{error}"));
+            dispatcher.start().unwrap_or_else(|error| panic!("{error}"));
+            println!("ready");
+            system::wait_for_end_of_input();
+            drop(dispatcher);
+            println!("ran {}", RAN.load(Relaxed));
+        }
         "call" => {
             let caller = open(name);
             println!("ready");
@@ -210,7 +225,7 @@ pub(crate) fn act_in_call(arguments: &[&str]) {
             ask(&open(name), &mut random, 7, 2);
             println!("answered");
         }
-        other => panic!("'{other}' is none of serve, call, one-way, recover"),
+        other => panic!("'{other}' is none of serve, serve-counting, call, one-way, recover"),
     }
 }
 
