@@ -192,7 +192,7 @@ impl Function {
             ));
         }
         let mut question = question;
-        if Plant::Stray.is_due(&mut self.random) {
+        if question.wish == Wish::Answer && Plant::Stray.is_due(&mut self.random) {
             question.sequence -= 1;
         }
         let is_one_way = self.kind.is_one_way();
