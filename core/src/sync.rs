@@ -100,6 +100,8 @@ pub enum TunnelSite {
     Agree,
     /// A dispatcher asks whether the caller lives.
     Ask,
+    /// A dispatcher looks whether that could be told: not of a function that is removed.
+    StillThere,
     /// A dispatcher takes a call.
     Take,
     /// A dispatcher, or whoever recovers it, hands the outcome over.

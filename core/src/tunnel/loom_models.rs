@@ -85,6 +85,8 @@ struct Shared {
     held: Vec<AtomicU32>,
     /// By index: 1 until it dies. Not the same: who recovers it holds its index, too.
     alive: Vec<AtomicU32>,
+    /// 1 when the name is gone: who lives cannot be told then.
+    nameless: AtomicU32,
     /// For the bell, the room word, and each cell.
     futexes: Vec<(Mutex<()>, Condvar)>,
     /// What has started, in that order. Not of loom.
@@ -130,6 +132,7 @@ impl Segment {
             responses: (0..cells).map(|_| Payload::default()).collect(),
             held: (0..mortals).map(|_| word(1)).collect(),
             alive: (0..mortals).map(|_| word(1)).collect(),
+            nameless: word(0),
             futexes: (0..cells + 2).map(|_| Default::default()).collect(),
             started: std::sync::Mutex::default(),
         }))
@@ -446,8 +449,11 @@ impl Environment for Party {
         Some(Index(self.segment().clone(), number))
     }
     fn lives(&self, caller: Participant, _time_ns: u64) -> bool {
-        let alive = self.segment().0.alive.get(caller.index() as usize);
-        !self.asks || alive.is_none_or(|alive| alive.load(Acquire) == 1)
+        let shared = &self.segment().0;
+        let alive = shared.alive.get(caller.index() as usize);
+        !self.asks
+            || shared.nameless.load(Acquire) == 1
+            || alive.is_none_or(|alive| alive.load(Acquire) == 1)
     }
     fn step(&self, step: Step) {
         if step == Step::CallTaken {

@@ -103,9 +103,9 @@ impl<M: TunnelMemory> Tunnel<M> {
                 oldest = self.oldest()?;
                 continue;
             }
-            // Who lives cannot be told any more of a function whose name is gone; it was
-            // retired before that.
-            if self.is_retired() {
+            // Who lives cannot be told any more of a function whose name is gone. It was
+            // retired before that, and who has learned of the one sees the other.
+            if TunnelSite::StillThere.present() && self.is_retired() {
                 return None;
             }
             let mine = again.word.moved(State::Running, me.claim());

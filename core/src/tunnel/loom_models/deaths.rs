@@ -197,10 +197,27 @@ pub(super) fn orders_of_the_dead() {
     two.finds_all_in_order(2);
 }
 
+/// A caller has died, and the function is removed while a dispatcher takes its call.
+pub(super) fn orders_of_the_dead_at_the_end() {
+    let segment = Segment::new(1, 1);
+    let party = |index| Party::new(&segment, index);
+    let (caller, mut dispatcher, remover) = (party(0), party(1), party(2));
+    caller.die_at(Step::Rung, |caller| {
+        caller.call(1, false);
+    });
+    dispatcher.asks = true;
+    let dispatcher = thread::spawn(move || dispatcher.serve());
+    remover.tunnel.retire(&remover);
+    segment.0.nameless.store(1, Release);
+    dispatcher.join().unwrap();
+    assert_eq!(segment.started(), [], "nobody commands it any more");
+}
+
 /// Against a robot that moves on the command of somebody who has died.
 #[test]
 fn a_dispatcher_starts_nothing_for_the_dead() {
     check(orders_of_the_dead);
+    check(orders_of_the_dead_at_the_end);
 }
 
 /// Against a call that starts after its caller was recovered, an answer for the

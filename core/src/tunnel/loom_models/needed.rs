@@ -26,6 +26,9 @@ each_site_is_needed! {
     without_agreement_a_call_is_overtaken: Agree in two_calls_after_another;
     /// Against a robot that moves on the command of somebody who has died.
     without_asking_a_call_of_the_dead_starts: Ask in orders_of_the_dead;
+    /// The same, if nobody can tell since the function is being removed.
+    without_a_second_look_the_dead_command_to_the_end:
+        StillThere in orders_of_the_dead_at_the_end;
     /// Against an answer that is announced before it is in.
     without_release_an_answer_comes_too_early: Finish in question_and_answer;
     /// Against fetching what was answered before.
