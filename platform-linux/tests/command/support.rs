@@ -168,6 +168,20 @@ impl Drop for Running {
     }
 }
 
+/// Runs `rm --stale` until `last` is all that it still has to do; all that it said.
+/// Other tests of this process start processes, and between fork and exec each of those
+/// has open what this one has: an object that was just let go of may be in use for that
+/// long.
+pub(crate) fn rm_stale_until(scratch: &Scratch, last: &str) -> String {
+    let mut said = String::new();
+    eventually("rm --stale has nothing more to remove", || {
+        let now = scratch.run(&["rm", "--stale"]);
+        said += &text(&now);
+        text(&now) == last
+    });
+    said
+}
+
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
