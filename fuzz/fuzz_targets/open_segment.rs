@@ -12,7 +12,9 @@ use std::time::Duration;
 fuzz_target!(|bytes: &[u8]| {
     static PLACE: OnceLock<Place> = OnceLock::new();
     let place = PLACE.get_or_init(robot_ipc::testing::scratch_place);
-    let subject = place.subject(robot_ipc::Kind::Variable, b"fuzzed").expect("a good name");
+    let subject = place
+        .subject(robot_ipc::Kind::Variable, b"fuzzed")
+        .expect("a good name");
     std::fs::write(subject.path(), bytes).expect("room for a small file");
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     std::fs::set_permissions(subject.path(), permissions).expect("it is ours");
@@ -22,14 +24,20 @@ fuzz_target!(|bytes: &[u8]| {
         .adopt_size()
         .write_timeout(Duration::ZERO);
     for read_only in [true, false] {
-        let Ok(variable) = options.clone().read_only(read_only).open("fuzzed") else { continue };
+        let Ok(variable) = options.clone().read_only(read_only).open("fuzzed") else {
+            continue;
+        };
         let _ = variable.sample();
         let _ = variable.version();
         let _ = variable.age();
         let _ = variable.wait_for_update(0, Some(Duration::ZERO));
         let _ = variable.census();
-        let _ = variable.borrow().map(|borrow| borrow.copy_to(0, &mut [0; 64]));
-        let _ = variable.loan().and_then(|loan| loan.publish(1, robot_ipc::Encoding::RAW));
+        let _ = variable
+            .borrow()
+            .map(|borrow| borrow.copy_to(0, &mut [0; 64]));
+        let _ = variable
+            .loan()
+            .and_then(|loan| loan.publish(1, robot_ipc::Encoding::RAW));
         let _ = variable.write(b"after all");
         let _ = variable.update(|old| old.map_or_else(Vec::new, <[u8]>::to_vec));
         let _ = variable.sample();

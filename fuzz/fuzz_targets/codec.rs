@@ -1,0 +1,3 @@
+//! Soon.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|_bytes: &[u8]| {});
