@@ -387,3 +387,16 @@ fn an_opener_that_is_overtaken_by_a_removal_finds_the_successor() {
         assert_eq!(new.version().ok(), Some(2));
     }
 }
+
+/// Against a fatal signal in who has options to read only, and removes with them.
+#[test]
+fn read_only_options_remove_nothing() {
+    let scratch = Scratch::new();
+    drop(open(&scratch, "v"));
+    let removed = scratch.options().read_only(true).remove_if_unused("v");
+    let operation = "remove it";
+    assert_eq!(reason(removed), Reason::ReadOnly { operation });
+    assert!(scratch.file("v").exists(), "it was removed");
+    let removed = scratch.options().remove_if_unused("v");
+    assert!(removed.expect("it may be removed"));
+}

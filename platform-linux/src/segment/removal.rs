@@ -76,6 +76,11 @@ impl<L: Layout> Segment<L> {
     ) -> Result<Option<T>> {
         let subject = Arc::new(request.subject.clone());
         let remove = || {
+            if request.access == Access::ReadOnly {
+                // It would be mapped so, too.
+                let operation = "remove it";
+                return Err(Reason::ReadOnly { operation });
+            }
             let _slow_path = fork::slow_path();
             let file = match shm::open_file(subject.path(), Access::ReadWrite) {
                 Ok(file) => file,

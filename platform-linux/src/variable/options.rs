@@ -133,7 +133,8 @@ impl VariableOptions {
     /// whether it did.
     ///
     /// # Errors
-    /// There is none, or this process may not remove it.
+    /// There is none, this process may not remove it, or these options are
+    /// [`read_only`](VariableOptions::read_only).
     pub fn remove_if_unused(&self, name: &str) -> Result<bool> {
         let removed = Segment::remove_if_unused(&self.request(name.as_bytes())?, |_| ())?;
         Ok(removed.is_some())
