@@ -19,8 +19,8 @@
 //! `RUSTC_BOOTSTRAP=1` a stable one admits it, too. What a target finds is written to
 //! `artifacts/`, and shown again by `cargo fuzz run TARGET FILE`.
 
-// pub mod decoders;
-// pub mod hostile_file;
+pub mod decoders;
+pub mod hostile_file;
 pub mod life;
 pub mod tally;
 pub mod tunnel_model;

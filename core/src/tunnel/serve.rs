@@ -121,13 +121,15 @@ impl<M: TunnelMemory> Tunnel<M> {
             }
             environment.step(Step::CallTaken);
             let length = head.argument_length.load(Relaxed);
+            // An error of one that fuzzing has to find, see `fuzz/run`; else nothing.
+            let planted = cfg!(robot_ipc_planted_bug) as u32;
             return Some(Taken {
                 cell: again.cell,
                 generation: again.word.generation(),
                 // Read again: the cell may have been used anew since it was seen.
                 ticket: head.ticket.load(Relaxed),
                 argument: Part {
-                    length: length.min(self.memory.max_argument_size()),
+                    length: length.min(self.memory.max_argument_size() + planted),
                     encoding: Encoding(head.argument_encoding.load(Relaxed)),
                 },
                 time_ns: head.time_ns(),
