@@ -109,6 +109,8 @@ struct Process {
     /// How often the bell had rung when a call of its became ready.
     rung_before: Shared<u32>,
     heard: Shared<Option<[BellWord; 2]>>,
+    /// Words whose sleepers it has to wake, since it has just handed their calls over.
+    owes: RefCell<Vec<*const AtomicU32>>,
 }
 
 struct TunnelWorld<'a> {
@@ -134,6 +136,11 @@ impl World for TunnelWorld<'_> {
     fn stepped(&self, who: Who, step: Step) {
         self.observe(who);
         let process = self.process(who);
+        let is_before_waking = step == Step::HandedOver;
+        assert!(
+            is_before_waking || process.owes.borrow().is_empty(),
+            "nobody was woken"
+        );
         match step {
             Step::Ticketed => {
                 let Doing::Submitting(id) = *process.doing.borrow() else {
@@ -150,7 +157,12 @@ impl World for TunnelWorld<'_> {
         }
     }
 
-    fn woken(&self, _who: Who, word: &AtomicU32) {
+    fn woken(&self, who: Who, word: &AtomicU32) {
+        let process = self.process(who);
+        process
+            .owes
+            .borrow_mut()
+            .retain(|owed| !core::ptr::eq(*owed, word));
         self.woken.borrow_mut().push(word);
     }
 
@@ -171,7 +183,9 @@ impl World for TunnelWorld<'_> {
     }
 
     fn died(&self, who: Who) {
-        *self.process(who).doing.borrow_mut() = Doing::Nothing;
+        let process = self.process(who);
+        *process.doing.borrow_mut() = Doing::Nothing;
+        process.owes.borrow_mut().clear();
     }
 
     fn another_acts(&self) {
@@ -240,6 +254,7 @@ impl<'a> TunnelWorld<'a> {
         *process.doing.borrow_mut() = doing;
         let result = act(self, who, interruption, operation)?;
         self.observe(who);
+        assert!(process.owes.borrow().is_empty(), "nobody was woken");
         *process.doing.borrow_mut() = Doing::Nothing;
         Some(result)
     }
