@@ -432,7 +432,9 @@ impl<'a> VariableWorld<'a> {
         });
         match done {
             None => {}
-            Some((Ok(claim), _)) => {
+            Some((Ok(claim), was_interrupted)) => {
+                let are_left = self.taken_slots() <= self.slots() - 2;
+                assert!(are_left || was_interrupted, "writers have too few");
                 process.loans.borrow_mut().push(claim.slot());
                 reached("lent");
             }
@@ -506,9 +508,16 @@ impl<'a> VariableWorld<'a> {
         });
         match done {
             None => {}
-            Some((Ok(pin), _)) => {
+            Some((Ok(pin), was_interrupted)) => {
                 let value = process.borrowing.take().expect("it was borrowed");
                 assert_eq!(pin.sample(), value.sample);
+                let is_same_slot = |(other, _): &(Pin, _)| other.slot() == pin.slot();
+                let is_new = !process.borrows.borrow().iter().any(is_same_slot);
+                let are_left = self.taken_slots() <= self.slots() - 2;
+                assert!(
+                    are_left || !is_new || was_interrupted,
+                    "writers have too few"
+                );
                 process.borrows.borrow_mut().push((pin, value));
                 reached("borrowed");
             }

@@ -141,14 +141,19 @@ impl TunnelWorld<'_> {
         };
         self.check_progress(call, id);
         let progress = self.tunnel.progress(call);
-        if matches!(progress, Progress::Queued(_) | Progress::Running(_)) {
+        let goes_on = matches!(progress, Progress::Queued(_) | Progress::Running(_));
+        let doing = if goes_on {
+            Doing::Nothing
+        } else {
+            Doing::LettingGo(id)
+        };
+        let forgotten = self.act(who, None, doing, |system| self.tunnel.forget(system, call));
+        let can_be_forgotten = !goes_on && progress != Progress::Ended;
+        assert_eq!(forgotten, Some(can_be_forgotten));
+        if goes_on {
             process.calls.borrow_mut().push((call, id));
             return;
         }
-        let forgotten = self.act(who, None, Doing::LettingGo(id), |system| {
-            self.tunnel.forget(system, call)
-        });
-        assert_eq!(forgotten, Some(progress != Progress::Ended));
         reached(match progress {
             Progress::Done(..) => "fetched",
             Progress::Died => "told of a death",
@@ -175,7 +180,10 @@ impl TunnelWorld<'_> {
             assert!(!self.calls.borrow()[id].has_started);
         }
         reached("withdrawn");
-        if expected != Withdrawal::Running {
+        if expected == Withdrawal::Running {
+            let cell = self.cell_of(id).expect("it is running");
+            assert!(cell.is_orphan, "nobody will free it");
+        } else {
             process.past.borrow_mut().push(call);
         }
     }
