@@ -102,7 +102,8 @@ impl TunnelWorld<'_> {
                         .is_some_and(|who| !self.lives.is_alive(who));
                 if before.is_waiting && !now.is_waiting && !is_for_the_dead {
                     let word = &memory.head(index as u32).word;
-                    if matches!(now.state, State::Done | State::Died) {
+                    let is_handed_over = matches!(now.state, State::Done | State::Died);
+                    if is_handed_over && !was_woken(word) {
                         // Woken after the next step, unless that is its last one.
                         self.process(actor).owes.borrow_mut().push(word);
                     } else {
