@@ -62,12 +62,6 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// How many bytes there are.
-    #[must_use]
-    pub const fn size(&self) -> usize {
-        self.count * WORD_SIZE
-    }
-
     /// Where the bytes start.
     #[must_use]
     pub const fn as_ptr(&self) -> *mut u8 {

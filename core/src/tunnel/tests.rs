@@ -2,6 +2,7 @@ extern crate std;
 
 mod bytes;
 mod recovery;
+mod serving;
 
 use super::*;
 use crate::environment::SingleProcess;
@@ -231,10 +232,10 @@ impl Environment for System {
         self.woken.borrow_mut().push(word.load(Relaxed));
     }
     fn try_take(&self, participant: Participant) -> Option<()> {
-        self.dead
-            .borrow()
-            .contains(&participant.index())
-            .then_some(())
+        (!self.lives(participant, 0)).then_some(())
+    }
+    fn lives(&self, caller: Participant, _time_ns: u64) -> bool {
+        !self.dead.borrow().contains(&caller.index())
     }
 }
 
