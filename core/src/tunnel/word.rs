@@ -195,6 +195,7 @@ mod tests {
                     assert_eq!(word.state(), Some(state));
                     assert_eq!((word.who(), word.generation()), (who, generation));
                     assert!(word.is_orphan() && word.is_waiting());
+                    assert_eq!(word.with_orphan().with_waiting(), word, "set stays set");
                     assert!(!word.without_waiting().is_waiting());
                     let moved = word.moved(State::Done, 7);
                     assert_eq!((moved.who(), moved.generation()), (7, generation));
@@ -208,6 +209,19 @@ mod tests {
         assert_eq!(next.generation(), 0, "generations wrap");
     }
 
+    /// Against a ring that goes unnoticed, and a waiting mark that looks like one.
+    #[test]
+    fn only_a_ring_or_the_end_is_heard() {
+        let bell = BellWord::from_word(8 << 2);
+        assert!(bell.is_as_often_rung_as(bell));
+        assert!(bell.is_as_often_rung_as(bell.with_waiting()));
+        assert!(bell.with_waiting().is_as_often_rung_as(bell));
+        assert!(!bell.is_as_often_rung_as(bell.rung()));
+        assert!(!bell.with_waiting().is_as_often_rung_as(bell.rung()));
+        let retired = BellWord::from_word(bell.word() | BellWord::RETIRED);
+        assert!(!bell.is_as_often_rung_as(retired));
+    }
+
     /// Against a bell whose count runs into its flags.
     #[test]
     fn a_bell_wraps_and_keeps_its_retirement() {
@@ -216,5 +230,6 @@ mod tests {
         assert!(rung.is_retired() && !rung.is_waiting());
         assert_eq!(rung.word(), BellWord::RETIRED);
         assert!(rung.with_waiting().is_waiting());
+        assert!(rung.with_waiting().with_waiting().is_waiting());
     }
 }

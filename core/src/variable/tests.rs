@@ -1,5 +1,7 @@
 extern crate std;
 
+mod borrowing;
+
 use super::word::{CLAIM_MASK, Stamp, version_halves};
 use super::*;
 use crate::environment::{Environment, SingleProcess};
