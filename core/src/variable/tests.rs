@@ -1,6 +1,7 @@
 extern crate std;
 
 mod borrowing;
+mod recovery;
 
 use super::word::{CLAIM_MASK, Stamp, version_halves};
 use super::*;
