@@ -153,12 +153,14 @@ mod tests {
             let stamp = Stamp::new(low);
             assert_eq!(stamp.version(high), version);
             assert!(stamp.busy().is_busy() && !stamp.is_busy());
+            assert!(stamp.busy().busy().is_busy(), "set stays set");
             for slot in [0, 61] {
                 let latest = Latest::new(version, slot);
                 assert_eq!(latest.slot(), Some(slot));
                 assert!(!latest.retired() && !latest.waiting());
                 assert!(latest.names(stamp) && !latest.names(stamp.busy()));
                 assert!(latest.with_waiting().waiting());
+                assert!(latest.with_waiting().with_waiting().waiting());
                 assert!(latest.same_value(latest.with_waiting()));
                 assert!(!latest.same_value(Latest::new(version + 1, slot)));
             }

@@ -96,6 +96,8 @@ fn damage_is_told_and_leaves_no_pin() {
     let past = word::Latest::new(1, 6);
     variable.memory().latest().store(past.word(), Relaxed);
     assert_eq!(pin(&variable, 7).unwrap_err(), corrupt);
+    let claim = variable.claim(&SingleProcess, participant(7), &Suspects::new());
+    assert_eq!(claim, Err(ClaimError::Corrupt));
     assert_eq!(variable.pinned_slots(), 0);
 }
 
