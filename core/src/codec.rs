@@ -6,9 +6,12 @@
 //! by piece through a [`Sink`], so nothing is allocated.
 
 mod encoding;
+mod explanation;
 pub use encoding::Encoding;
+pub use explanation::Explanation;
 
-use bytemuck::{AnyBitPattern, NoUninit};
+use bytemuck::NoUninit;
+use bytemuck::checked::{CheckedBitPattern, CheckedCastError};
 use core::fmt;
 use core::marker::PhantomData;
 
@@ -30,8 +33,8 @@ pub struct Full;
 pub enum EncodeError {
     /// They do not fit.
     Full,
-    /// The value's own serialization failed.
-    Refused,
+    /// The codec, or the value itself, refused, and says why.
+    Refused(Explanation),
 }
 
 impl From<Full> for EncodeError {
@@ -59,6 +62,8 @@ pub enum DecodeError {
     },
     /// They are not what the codec makes of a value of this type.
     Malformed,
+    /// As `Malformed`, of a codec that can say what it found.
+    Unreadable(Explanation),
 }
 
 impl fmt::Display for DecodeError {
@@ -78,6 +83,9 @@ impl fmt::Display for DecodeError {
             }
             DecodeError::Malformed => {
                 f.write_str("the bytes are not a value of the type asked for")
+            }
+            DecodeError::Unreadable(explanation) => {
+                write!(f, "the value cannot be read here: {explanation}")
             }
         }
     }
@@ -121,7 +129,17 @@ pub trait Codec {
     }
 }
 
-/// The bytes of a plain struct as it lies in memory, shared with C.
+/// The bytes of a plain struct as it lies in memory, shared with C and with Python's
+/// `ctypes.Structure`.
+///
+/// The type is checked when this is compiled, by `bytemuck`: its layout is fixed
+/// (`#[repr(C)]`), there is no pointer in it, and **no padding**, whose bytes would be
+/// what happened to lie there. Where C has padding the struct names it, as a field of
+/// `u8`s: then these bytes are written, read and compared like all others. A packed
+/// struct is `#[repr(C, packed)]`.
+///
+/// What is read is checked, too: it has to have the size of the struct, and where not
+/// every pattern of bits is a value, as for `bool`, has to be one.
 ///
 /// ```
 /// use robot_ipc_core::codec::{Codec, Raw};
@@ -132,11 +150,20 @@ pub trait Codec {
 ///
 /// let bytes = bytemuck::bytes_of(&Pose { x: 1.0, y: 2.0 }).to_vec();
 /// assert_eq!(Raw::<Pose>::decode(&bytes), Ok(Pose { x: 1.0, y: 2.0 }));
+/// assert!(Raw::<bool>::decode(&[2]).is_err());
+/// ```
+///
+/// A struct with a hole in it is no such type:
+///
+/// ```compile_fail
+/// #[repr(C)]
+/// #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+/// struct Flagged { flag: u8, x: f64 }     // `padding: [u8; 7]` is missing between them
 /// ```
 #[derive(Debug)]
 pub struct Raw<T>(PhantomData<fn() -> T>);
 
-impl<T: AnyBitPattern + NoUninit> Codec for Raw<T> {
+impl<T: CheckedBitPattern + NoUninit> Codec for Raw<T> {
     type Value = T;
     const ENCODING: Encoding = Encoding::RAW;
 
@@ -145,9 +172,12 @@ impl<T: AnyBitPattern + NoUninit> Codec for Raw<T> {
     }
 
     fn decode(bytes: &[u8]) -> Result<T, DecodeError> {
-        bytemuck::try_pod_read_unaligned(bytes).map_err(|_| DecodeError::WrongSize {
-            found: bytes.len(),
-            expected: size_of::<T>(),
+        bytemuck::checked::try_pod_read_unaligned(bytes).map_err(|error| match error {
+            CheckedCastError::PodCastError(_) => DecodeError::WrongSize {
+                found: bytes.len(),
+                expected: size_of::<T>(),
+            },
+            CheckedCastError::InvalidBitPattern => DecodeError::Malformed,
         })
     }
 }
@@ -187,7 +217,7 @@ impl<T: serde::Serialize + serde::de::DeserializeOwned> Codec for Postcard<T> {
         }
         postcard::serialize_with_flavor(value, Flavor(sink)).map_err(|error| match error {
             postcard::Error::SerializeBufferFull => EncodeError::Full,
-            _ => EncodeError::Refused,
+            error => EncodeError::Refused(Explanation::of(&error)),
         })
     }
 
@@ -226,6 +256,22 @@ mod tests {
         assert_eq!(Raw::<u8>::encode(&1, &mut buffer), Err(EncodeError::Full));
     }
 
+    /// Against bits that are no value of their type, which the compiler relies on.
+    #[test]
+    fn bits_that_are_no_value_are_refused() {
+        assert_eq!(Raw::<bool>::decode(&[1]), Ok(true));
+        assert_eq!(Raw::<bool>::decode(&[2]), Err(DecodeError::Malformed));
+        let surrogate = 0xD800u32.to_ne_bytes();
+        assert_eq!(Raw::<char>::decode(&surrogate), Err(DecodeError::Malformed));
+        assert_eq!(
+            Raw::<char>::decode(&surrogate[..3]),
+            Err(DecodeError::WrongSize {
+                found: 3,
+                expected: 4
+            })
+        );
+    }
+
     /// Against bytes of another codec read as one's own.
     #[test]
     fn foreign_encodings_are_refused() {
@@ -256,6 +302,25 @@ mod tests {
         );
     }
 
+    /// Against a value that refuses to be written, and an error that does not say so.
+    #[cfg(feature = "postcard")]
+    #[test]
+    fn a_value_that_refuses_says_why() {
+        #[derive(serde::Deserialize)]
+        struct Endless;
+        impl serde::Serialize for Endless {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serde::Serializer::serialize_seq(serializer, None).map(|_| unreachable!())
+            }
+        }
+        let mut buffer = Buffer(heapless::Vec::new());
+        let refused = Postcard::<Endless>::encode(&Endless, &mut buffer);
+        let Err(EncodeError::Refused(why)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(why.as_str().contains("length of a sequence"), "{why}");
+    }
+
     /// Against an error that does not say which of two things is the wrong one.
     #[test]
     fn each_error_says_what_is_wrong() {
@@ -277,5 +342,7 @@ mod tests {
             "{said}"
         );
         assert!(DecodeError::Malformed.to_string().contains("not a value"));
+        let said = DecodeError::Unreadable(Explanation::of(&"a hat")).to_string();
+        assert!(said.ends_with(": a hat"), "{said}");
     }
 }

@@ -8,7 +8,7 @@ mod text;
 
 use crate::shm::Subject;
 use core::fmt;
-use robot_ipc_core::codec::DecodeError;
+use robot_ipc_core::codec::{DecodeError, Explanation};
 use robot_ipc_core::header::HeaderError;
 use robot_ipc_core::name::NameError;
 use rustix::io::Errno;
@@ -147,8 +147,8 @@ pub enum Reason {
     },
     /// The value is not what the reader can read.
     Decode(DecodeError),
-    /// The value could not be encoded.
-    Encode,
+    /// The value could not be encoded, for that reason.
+    Encode(Explanation),
     /// Somebody else owns the file, or more people may use it than was asked.
     ForeignOwner {
         /// User id of its owner.

@@ -21,6 +21,7 @@
 //! | [`function`] | the API of host functions |
 //! | `spinning` | waiting for a short time without sleeping |
 //! | [`listing`] | which objects there are |
+//! | [`codec`] | values to bytes and back; `pickle` reads and writes those of Python |
 //! | [`error`] | what can go wrong |
 //! | `ffi` | the C interface |
 //! | `segment` | one mapped file: creating, opening, registering, removing |
@@ -38,6 +39,7 @@ compile_error!("robot-ipc runs on Linux; firmware uses robot-ipc-core");
 mod account;
 pub mod build_id;
 mod clock;
+pub mod codec;
 pub mod error;
 #[cfg(feature = "ffi")]
 pub mod ffi;
@@ -65,7 +67,6 @@ pub use function::{
     DispatcherOptions, FunctionOptions, HostFunctionCaller, HostFunctionDispatcher, IncomingCall,
     PendingCall, TypedCaller,
 };
-pub use robot_ipc_core::codec;
 pub use robot_ipc_core::codec::Encoding;
 pub use robot_ipc_core::header::Kind;
 pub use robot_ipc_core::variable::Sample;

@@ -1,24 +1,33 @@
-//! Looking at what Python pickled.
+//! What Python pickled: to be shown, and to be read and written as serde types.
 //!
 //! [`text()`] shows a pickle as Python would print it, without running anything:
-//! instances of classes are shown as what they are made from, and by name.
+//! instances of classes are shown as what they are made from, and by name. [`Pickle`] is
+//! the codec that reads pickles into serde types, and writes such that Python loads;
+//! [`PythonArguments`] does so for the arguments of functions.
 //!
 //! A pickle is a program for a machine with a stack. Its bytes may come from
 //! anybody who can write the variable, and a few of them can mean a structure
 //! that is nested deeper than any stack, or that is larger than any memory once
 //! shared parts are written out. So the program is first walked without
-//! recursion, within the limits named here, and becomes a graph; only its
-//! numbers and strings are then decoded, by `serde-pickle`. Whoever wants to
+//! recursion, within the limits named here, and becomes a graph; text and serde types
+//! are made of that. Whoever wants to
 //! hand a whole pickle to a decoder that recurses, as `serde-pickle` does, asks
 //! [`check`] first.
 
+mod arguments;
+mod codec;
+mod decode;
 mod error;
 mod graph;
 mod opcode;
 #[cfg(test)]
 mod tests;
 mod text;
+#[cfg(test)]
+mod typed_tests;
 
+pub use arguments::{MixedArguments, PythonArguments};
+pub use codec::{Bytes, Pickle};
 pub use error::{Fault, PickleError};
 
 use graph::Graph;

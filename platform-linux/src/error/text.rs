@@ -107,7 +107,9 @@ impl fmt::Display for Reason {
             }
             Reason::NoAge { reason } => write!(f, "the age of the value cannot be told: {reason}"),
             Reason::Decode(error) => error.fmt(f),
-            Reason::Encode => f.write_str("the value cannot be encoded"),
+            Reason::Encode(explanation) => {
+                write!(f, "the value cannot be encoded: {explanation}")
+            }
             Reason::ForeignOwner {
                 uid,
                 gid,

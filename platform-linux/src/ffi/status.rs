@@ -124,7 +124,7 @@ impl From<&Reason> for ripc_status {
             Reason::TooOld { .. } => RIPC_TOO_OLD,
             Reason::NoAge { .. } => RIPC_NO_AGE,
             Reason::Decode(DecodeError::WrongEncoding { .. }) => RIPC_WRONG_ENCODING,
-            Reason::Decode(_) | Reason::Encode => RIPC_BAD_ARGUMENT,
+            Reason::Decode(_) | Reason::Encode(_) => RIPC_BAD_ARGUMENT,
             Reason::ForeignOwner { .. } => RIPC_FOREIGN_OWNER,
             Reason::Header(HeaderError::OtherFormat { .. } | HeaderError::ForeignByteOrder) => {
                 RIPC_OTHER_FORMAT

@@ -174,9 +174,9 @@ impl IncomingCall {
                 let size = self.max_response_size() as u64 + 1;
                 self.refuse_size(size)
             }
-            Err(EncodeError::Refused) => {
-                let error = self.function.segment.error(Reason::Encode);
-                self.reply_error("the function's answer cannot be encoded")?;
+            Err(EncodeError::Refused(why)) => {
+                let error = self.function.segment.error(Reason::Encode(why));
+                self.reply_error(&format!("the function's answer cannot be encoded: {why}"))?;
                 Err(error)
             }
         }

@@ -1,13 +1,14 @@
 //! Functions of values instead of bytes.
 
 use super::at_work::FunctionId;
-use super::dispatcher::HostFunctionDispatcher;
+use super::dispatcher::{HostFunctionDispatcher, panic_text};
 use super::{FunctionOptions, HostFunctionCaller, Mapped, PendingCall, Response};
 use crate::error::{Reason, Result};
 use core::fmt::Display;
 use core::marker::PhantomData;
 use robot_ipc_core::codec::{Codec, EncodeError, Full, Sink};
 use robot_ipc_core::tunnel::{Draft, Withdrawal};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 /// A function that takes an `A::Value` and returns an `R::Value`.
@@ -96,7 +97,7 @@ impl<A: Codec, R: Codec> TypedCaller<A, R> {
                 size: u64::from(max_argument_size) + 1,
                 max_argument_size,
             })),
-            Err(EncodeError::Refused) => Err(self.caller.error(Reason::Encode)),
+            Err(EncodeError::Refused(why)) => Err(self.caller.error(Reason::Encode(why))),
         }
     }
 
@@ -153,8 +154,8 @@ fn decoded<R: Codec>(
 
 impl HostFunctionDispatcher {
     /// Adds a function of values: `function` gets an `A::Value` and returns an
-    /// `R::Value`, nothing, or an error. Arguments that are no `A::Value` are the
-    /// caller's error.
+    /// `R::Value`, nothing, or an error; if it panics, its caller gets the message.
+    /// Arguments that are no `A::Value` are the caller's error.
     ///
     /// # Errors
     /// As [`add`](HostFunctionDispatcher::add).
@@ -171,12 +172,14 @@ impl HostFunctionDispatcher {
         F: FnMut(A::Value) -> Result<Option<R::Value>, E> + Send + 'static,
     {
         self.add_raw(options, name.as_bytes(), move |call| {
-            let argument = A::check_encoding(call.encoding())
-                .and_then(|()| A::decode(call.arguments()))
-                .map_err(|error| format!("the arguments cannot be used: {error}"));
-            let answer =
-                argument.and_then(|argument| function(argument).map_err(|error| error.to_string()));
-            match answer {
+            let mut answer = || {
+                let argument = A::check_encoding(call.encoding())
+                    .and_then(|()| A::decode(call.arguments()))
+                    .map_err(|error| format!("the arguments cannot be used: {error}"))?;
+                function(argument).map_err(|error| error.to_string())
+            };
+            let answer = catch_unwind(AssertUnwindSafe(&mut answer));
+            match answer.unwrap_or_else(|panic| Err(panic_text(&*panic))) {
                 Ok(Some(value)) => call.reply_value::<R>(&value),
                 Ok(None) => call.reply_nothing(),
                 Err(text) => call.reply_error(&text),

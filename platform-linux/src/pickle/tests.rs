@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 /// Does `work` on a thread with as little stack as threads commonly have.
-fn with_small_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+pub(super) fn with_small_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(2 << 20);
         thread.spawn_scoped(scope, work).unwrap().join().unwrap()
@@ -35,7 +35,7 @@ fn decode_recursively(bytes: &[u8]) {
 }
 
 /// `depth` lists in one another.
-fn nested_lists(depth: u32) -> Vec<u8> {
+pub(super) fn nested_lists(depth: u32) -> Vec<u8> {
     let depth = depth as usize;
     [
         b"\x80\x04".to_vec(),
@@ -87,7 +87,7 @@ fn nested(kind: Memoised, depth: u32) -> Vec<u8> {
 }
 
 /// Pickles that the mutations start from: every instruction is in one of them.
-const SAMPLES: &[(&[u8], &str)] = &[
+pub(super) const SAMPLES: &[(&[u8], &str)] = &[
     (b"\x80\x04}(\x8c\x01x\x94K\x01\x8c\x01yG?\xf8\0\0\0\0\0\0u.", "{'x': 1, 'y': 1.5}"),
     (b"\x80\x04\x95\x05\0\0\0\0\0\0\0]\x94(K\x01M\x02\x01J\xff\xff\xff\xff\x8a\x09\0\0\0\0\0\0\0\0\x01N\x88\x89e.",
         "[1, 258, -1, 18446744073709551616, None, True, False]"),
@@ -333,37 +333,42 @@ for protocol in range(6):
     for value in plain: print(pickle.dumps(value, protocol).hex(), repr(value))
     for value in others: print(pickle.dumps(value, protocol).hex(), '?')
 ";
-    let mut python = Command::new("python3")
-        .args(["-c", PROGRAM])
+    let output = python(PROGRAM, &[])?;
+    let pickles = output.lines().map(|line| {
+        let (digits, text) = line.split_once(' ').unwrap();
+        (from_hex(digits), text.to_owned())
+    });
+    Some(pickles.collect())
+}
+
+pub(super) fn from_hex(digits: &str) -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+    (0..digits.len()).step_by(2).map(byte).collect()
+}
+
+pub(super) fn not_tested() {
+    let _ = writeln!(
+        std::io::stderr(),
+        "\n*** NOT TESTED: Python's own pickles: no python3\n"
+    );
+}
+
+/// What a program in Python prints. `None`, said loudly, if there is no Python.
+pub(super) fn python(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new("python3")
+        .args(["-c", program])
+        .args(arguments)
         .env("PYTHONIOENCODING", "utf-8")
-        .stdout(Stdio::piped())
-        .spawn()
-        .ok()?;
-    let mut output = String::new();
-    std::io::Read::read_to_string(&mut python.stdout.take()?, &mut output).ok()?;
-    python.wait().ok()?.success().then(|| {
-        let from_hex = |digits: &str| {
-            let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
-            (0..digits.len()).step_by(2).map(byte).collect()
-        };
-        let pickles = output.lines().map(|line| {
-            let (digits, text) = line.split_once(' ').unwrap();
-            (from_hex(digits), text.to_owned())
-        });
-        pickles.collect()
-    })
+        .stderr(Stdio::inherit())
+        .output();
+    let output = output.inspect_err(|_| not_tested()).ok()?;
+    assert!(output.status.success(), "{program}");
+    Some(String::from_utf8(output.stdout).unwrap())
 }
 
 #[test]
 fn python_agrees() {
-    let Some(pickles) = pickled_by_python() else {
-        let _ = writeln!(
-            std::io::stderr(),
-            "\n*** NOT TESTED: Python's own pickles: no python3\n"
-        );
-        return;
-    };
-    for (bytes, expected) in &pickles {
+    for (bytes, expected) in &pickled_by_python().unwrap_or_default() {
         let found = shown(bytes);
         assert!(
             !found.starts_with("error"),
@@ -391,6 +396,19 @@ fn damaged_pickles_do_no_harm() {
             .map(|(bytes, _)| bytes),
     );
     pickles.retain(|bytes| bytes.len() < 2000);
+    let mut good = 0;
+    damaged(&pickles, |bytes| {
+        let _ = text(bytes);
+        if check(bytes).is_ok() {
+            good += 1;
+            decode_recursively(bytes);
+        }
+    });
+    assert!(good > 100, "only {good} were still pickles");
+}
+
+/// Gives damaged copies of `pickles` to `try_it`, which has little stack.
+pub(super) fn damaged(pickles: &[Vec<u8>], mut try_it: impl FnMut(&[u8]) + Send) {
     let mut state = 0x9E37_79B9_7F4A_7C15u64;
     let mut below = |limit: usize| {
         state ^= state << 13;
@@ -399,7 +417,6 @@ fn damaged_pickles_do_no_harm() {
         (state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % limit.max(1)
     };
     with_small_stack(move || {
-        let mut good = 0;
         for _ in 0..20_000 {
             let mut bytes = pickles[below(pickles.len())].clone();
             for _ in 0..=below(4) {
@@ -420,12 +437,7 @@ fn damaged_pickles_do_no_harm() {
                     }
                 }
             }
-            let _ = text(&bytes);
-            if check(&bytes).is_ok() {
-                good += 1;
-                decode_recursively(&bytes);
-            }
+            try_it(&bytes);
         }
-        assert!(good > 100, "only {good} were still pickles");
     });
 }

@@ -141,7 +141,7 @@ fn brackets(node: &Node) -> (&'static str, &'static str) {
     }
 }
 
-fn put_leaf(graph: &Graph<'_>, text: &mut String, id: Id) -> Result<(), PickleError> {
+pub(super) fn put_leaf(graph: &Graph<'_>, text: &mut String, id: Id) -> Result<(), PickleError> {
     let node = &graph.nodes[id];
     match node.kind {
         Kind::Named => {
@@ -167,7 +167,7 @@ fn is_bytearray(graph: &Graph<'_>, node: &Node) -> bool {
 }
 
 /// A single instruction's value, as `serde-pickle` decodes it.
-fn decode(graph: &Graph<'_>, id: Id) -> Result<Value, PickleError> {
+pub(super) fn decode(graph: &Graph<'_>, id: Id) -> Result<Value, PickleError> {
     let instruction = graph.instruction(id)?;
     let mut pickle = Vec::with_capacity(instruction.size + 1);
     pickle.extend_from_slice(&graph.bytes[instruction.offset..][..instruction.size]);

@@ -102,7 +102,7 @@ impl<C: Codec> TypedVariable<C> {
                     size: u64::from(max_size) + 1,
                     max_size,
                 },
-                EncodeError::Refused => Reason::Encode,
+                EncodeError::Refused(why) => Reason::Encode(why),
             }));
         }
         let details = Details {
