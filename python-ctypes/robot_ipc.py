@@ -262,6 +262,7 @@ T = TypeVar("T")
 _Default = TypeVar("_Default")
 _Struct = TypeVar("_Struct", bound=ctypes.Structure)
 _Foo = TypeVar("_Foo", bound=Callable[..., Any])
+_Format = Union[Type[ctypes.Structure], Type[bytes]]
 
 _log = logging.getLogger("robot_ipc")
 
@@ -1149,11 +1150,9 @@ class _RawCodec:
 
     encoding = _RAW
 
-    def __init__(
-        self, data_format: Any, option: str = "data_format", of: str = "the variable takes"
-    ) -> None:
+    def __init__(self, data_format: Any, option: str, of: str) -> None:
         if not (isinstance(data_format, type) and issubclass(data_format, ctypes.Structure)):
-            text = "{} has to be a subclass of ctypes.Structure, not {!r}"
+            text = "{} has to be a subclass of ctypes.Structure, or bytes, not {!r}"
             raise TypeError(text.format(option, data_format))
         _refuse_pointers(data_format, data_format.__name__, option)
         self.data_format = data_format
@@ -1186,7 +1185,33 @@ class _RawCodec:
         return self.data_format.from_buffer_copy(data)
 
 
-_Codec = Union[_PickleCodec, _RawCodec]
+class _BytesCodec:
+    """Bytes as they are."""
+
+    encoding = _RAW
+    name = "bytes"
+
+    def encode(self, value: Any) -> Tuple[Any, int]:
+        data = value if type(value) is bytes else memoryview(value).tobytes()
+        return data, len(data)
+
+    def decode(self, view: memoryview, stamp: _Stamp, name: str) -> bytes:
+        return bytes(view)
+
+    def decode_part(self, data: Union[bytes, memoryview], part: str, name: str) -> bytes:
+        return bytes(data)
+
+
+_Codec = Union[_PickleCodec, _RawCodec, _BytesCodec]
+
+
+def _codec(data_format: Any, option: str, of: str) -> _Codec:
+    """The codec that an option such as data_format asks for."""
+    if data_format is None:
+        return _PickleCodec()
+    if data_format is bytes:
+        return _BytesCodec()
+    return _RawCodec(data_format, option, of)
 
 
 # The type codes of ctypes that are numbers or characters; all others are addresses.
@@ -1335,7 +1360,17 @@ class HostVariable(Generic[T]):
         every 10 ms at least, instead of being woken.
     data_format
         A subclass of ``ctypes.Structure``: the value is not pickled, but lies in memory
-        as C, C++ and Rust see it. Values are instances of that class.
+        as C, C++ and Rust see it, padding included. Values are instances of that class.
+        Or ``bytes``: what is written, and read, are bytes as they are, of any length up to
+        `max_size`, whatever they mean. Values are ``bytes``; whatever has a buffer, such as
+        a ``bytearray``, can be written, too:
+
+        >>> image = HostVariable("image", 1 << 20, data_format=bytes)
+        >>> image.data = bytearray(b"P5 1 1 255 ") + b"\\x7f"
+        >>> image.data
+        b'P5 1 1 255 \\x7f'
+
+        Both are told apart from pickles: reading the one as the other is `WrongEncoding`.
     directory, namespace
         Where the variable is, instead of ``ROBOT_IPC_DIR`` and ``ROBOT_IPC_NAMESPACE``.
     write_timeout
@@ -1395,6 +1430,22 @@ class HostVariable(Generic[T]):
         write_timeout: Optional[float] = ...,
     ) -> None: ...
 
+    @overload
+    def __init__(
+        self: "HostVariable[bytes]",
+        name: str,
+        max_size: Optional[int] = ...,
+        *,
+        slots: Optional[int] = ...,
+        mode: Optional[int] = ...,
+        group: Union[str, int, None] = ...,
+        read_only: bool = ...,
+        data_format: Type[bytes],
+        directory: Union[str, "os.PathLike[str]", None] = ...,
+        namespace: Optional[str] = ...,
+        write_timeout: Optional[float] = ...,
+    ) -> None: ...
+
     def __init__(
         self,
         name: str,
@@ -1404,7 +1455,7 @@ class HostVariable(Generic[T]):
         mode: Optional[int] = _MODE,
         group: Union[str, int, None] = None,
         read_only: bool = False,
-        data_format: Optional[Type[ctypes.Structure]] = None,
+        data_format: Optional[_Format] = None,
         directory: Union[str, "os.PathLike[str]", None] = None,
         namespace: Optional[str] = None,
         write_timeout: Optional[float] = 1.0,
@@ -1422,11 +1473,9 @@ class HostVariable(Generic[T]):
             namespace=namespace,
             write_timeout=write_timeout,
         )
-        self._codec: _Codec = _PickleCodec()
-        if data_format is not None:
-            self._codec = _RawCodec(data_format)
-            if isinstance(max_size, _NotGiven):
-                max_size = self._codec.size
+        self._codec = _codec(data_format, "data_format", "the variable takes")
+        if isinstance(self._codec, _RawCodec) and isinstance(max_size, _NotGiven):
+            max_size = self._codec.size
         self._encoding = self._codec.encoding
         self._encode: Callable[[Any], Tuple[Any, int]] = self._codec.encode
         self._decode: Callable[[memoryview, _Stamp, str], Any] = self._codec.decode
@@ -1613,7 +1662,7 @@ class HostVariable(Generic[T]):
         name = _ENCODINGS.get(found, "number {}".format(found))
         expected = _ENCODINGS[self._encoding]
         hint = {
-            _RAW: "; open it with the data_format that its writers use",
+            _RAW: "; open it with the data_format that its writers use, or with bytes",
             _PICKLE: "; open it without data_format",
         }.get(found, "")
         text = "variable {!r}: the value is encoded as {}, and {} is what this handle reads{}"
@@ -2033,7 +2082,10 @@ class HostFunctionCaller(Generic[T]):
         Subclasses of ``ctypes.Structure``: arguments, or responses, are not pickled, but lie
         in memory as C, C++ and Rust see them. A call then takes exactly one argument, an
         instance; a response is an instance. The sizes are those of the formats, unless told
-        otherwise.
+        otherwise. Or ``bytes``: the argument, or response, are bytes as they are.
+
+        >>> HostFunctionCaller("echo", arg_format=bytes, ret_format=bytes).call(b"ab")
+        b'ab'
     max_arg_size, max_ret_size
         Other spellings of `max_sz_args` and `max_sz_ret`.
 
@@ -2078,7 +2130,7 @@ class HostFunctionCaller(Generic[T]):
         namespace: Optional[str] = ...,
         send_timeout: Optional[float] = ...,
         spin: Optional[float] = ...,
-        arg_format: Optional[Type[ctypes.Structure]] = ...,
+        arg_format: Optional[_Format] = ...,
         ret_format: None = ...,
         max_arg_size: Optional[int] = ...,
         max_ret_size: Optional[int] = ...,
@@ -2098,8 +2150,28 @@ class HostFunctionCaller(Generic[T]):
         namespace: Optional[str] = ...,
         send_timeout: Optional[float] = ...,
         spin: Optional[float] = ...,
-        arg_format: Optional[Type[ctypes.Structure]] = ...,
+        arg_format: Optional[_Format] = ...,
         ret_format: Type[_Struct],
+        max_arg_size: Optional[int] = ...,
+        max_ret_size: Optional[int] = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "HostFunctionCaller[bytes]",
+        name: str,
+        max_sz_args: Optional[int] = ...,
+        max_sz_ret: Optional[int] = ...,
+        *,
+        cells: Optional[int] = ...,
+        mode: Optional[int] = ...,
+        group: Union[str, int, None] = ...,
+        directory: Union[str, "os.PathLike[str]", None] = ...,
+        namespace: Optional[str] = ...,
+        send_timeout: Optional[float] = ...,
+        spin: Optional[float] = ...,
+        arg_format: Optional[_Format] = ...,
+        ret_format: Type[bytes],
         max_arg_size: Optional[int] = ...,
         max_ret_size: Optional[int] = ...,
     ) -> None: ...
@@ -2117,8 +2189,8 @@ class HostFunctionCaller(Generic[T]):
         namespace: Optional[str] = None,
         send_timeout: Optional[float] = 1.0,
         spin: Optional[float] = None,
-        arg_format: Optional[Type[ctypes.Structure]] = None,
-        ret_format: Optional[Type[ctypes.Structure]] = None,
+        arg_format: Optional[_Format] = None,
+        ret_format: Optional[_Format] = None,
         max_arg_size: Optional[int] = None,
         max_ret_size: Optional[int] = None,
     ) -> None:
@@ -2363,7 +2435,7 @@ class HostFunctionCaller(Generic[T]):
         if isinstance(codec, _PickleCodec):
             return codec.encode((args, kwargs))
         if kwargs or len(args) != 1:
-            text = "function {!r} takes one argument, by position: an instance of its arg_format {}"
+            text = "function {!r} takes one argument, by position, of its arg_format {}"
             raise TypeError(text.format(self._name, codec.name))
         return codec.encode(args[0])
 
@@ -2672,13 +2744,10 @@ def _one_spelling(
 
 def _codecs(arg_format: Any, ret_format: Any) -> Tuple[_Codec, _Codec]:
     """For the arguments, and for the response."""
-    arg_codec: _Codec = _PickleCodec()
-    ret_codec: _Codec = _PickleCodec()
-    if arg_format is not None:
-        arg_codec = _RawCodec(arg_format, "arg_format", "the function takes")
-    if ret_format is not None:
-        ret_codec = _RawCodec(ret_format, "ret_format", "the function returns")
-    return arg_codec, ret_codec
+    return (
+        _codec(arg_format, "arg_format", "the function takes"),
+        _codec(ret_format, "ret_format", "the function returns"),
+    )
 
 
 _Sizes = Tuple[Optional[int], Optional[int]]
@@ -2897,7 +2966,7 @@ class _Function:
             raise _wrong_encoding(self.name, "the arguments", "dispatcher", call.encoding, codec)
         data = ctypes.string_at(call.arguments, call.size) if call.size else b""
         whole = codec.decode_part(data, "the arguments", self.name)
-        if isinstance(codec, _RawCodec):
+        if not isinstance(codec, _PickleCodec):
             return (whole,), {}
         try:
             args, kwargs = whole
@@ -3017,8 +3086,8 @@ class HostFunctionDispatcher:
         group: Union[str, int, None] = ...,
         directory: Union[str, "os.PathLike[str]", None] = ...,
         namespace: Optional[str] = ...,
-        arg_format: Optional[Type[ctypes.Structure]] = ...,
-        ret_format: Optional[Type[ctypes.Structure]] = ...,
+        arg_format: Optional[_Format] = ...,
+        ret_format: Optional[_Format] = ...,
         max_arg_size: Optional[int] = ...,
         max_ret_size: Optional[int] = ...,
     ) -> Callable[[_Foo], _Foo]: ...
@@ -3037,8 +3106,8 @@ class HostFunctionDispatcher:
         group: Union[str, int, None] = ...,
         directory: Union[str, "os.PathLike[str]", None] = ...,
         namespace: Optional[str] = ...,
-        arg_format: Optional[Type[ctypes.Structure]] = ...,
-        ret_format: Optional[Type[ctypes.Structure]] = ...,
+        arg_format: Optional[_Format] = ...,
+        ret_format: Optional[_Format] = ...,
         max_arg_size: Optional[int] = ...,
         max_ret_size: Optional[int] = ...,
     ) -> None: ...
@@ -3056,8 +3125,8 @@ class HostFunctionDispatcher:
         group: Union[str, int, None] = None,
         directory: Union[str, "os.PathLike[str]", None] = None,
         namespace: Optional[str] = None,
-        arg_format: Optional[Type[ctypes.Structure]] = None,
-        ret_format: Optional[Type[ctypes.Structure]] = None,
+        arg_format: Optional[_Format] = None,
+        ret_format: Optional[_Format] = None,
         max_arg_size: Optional[int] = None,
         max_ret_size: Optional[int] = None,
     ) -> Any:
@@ -3081,8 +3150,8 @@ class HostFunctionDispatcher:
             Calls that are older when their turn comes, in seconds, are not run; their
             callers get `CallTooOld`.
         cells, mode, group, directory, namespace, arg_format, ret_format
-            As for `HostFunctionCaller`. With `arg_format` `foo` gets one instance, with
-            `ret_format` it returns one, or None.
+            As for `HostFunctionCaller`. With `arg_format` `foo` gets one instance, or
+            bytes, with `ret_format` it returns one, or None.
         max_arg_size, max_ret_size
             Other spellings of `max_sz_args` and `max_sz_ret`.
 

@@ -5,7 +5,7 @@ import math
 import struct
 import unittest
 
-from support import TestCase, new_name, run, setUpModule, tearDownModule  # noqa: F401
+from support import PATIENCE, TestCase, new_name, run, setUpModule, tearDownModule  # noqa: F401
 import robot_ipc
 from robot_ipc import HostVariable
 
@@ -113,6 +113,62 @@ print(struct.unpack("dd?7x", robot_ipc.HostVariable(sys.argv[1], data_format=Byt
             self.assertRaisesWith(TypeError, ["Pose"], variable.write, value)
         self.assertRaises(TypeError, variable.update, lambda pose: None)
         self.assertEqual(variable.version, 2)
+
+    def test_bytes_go_in_and_out_as_they_are(self):
+        """Against bytes that are pickled, changed, or of another length."""
+        variable = self.open(data_format=bytes)
+        self.assertEqual(variable.max_size, 4096)
+        view = memoryview(bytes(range(12))).cast("B", (3, 4))
+        for written in (b"", b"\0", b"a" * 4096, bytearray(b"ab"), view, Pose(1, 2, True)):
+            variable.data = written
+            self.assertIs(type(variable.data), bytes)
+            self.assertEqual(variable.data, bytes(memoryview(written).tobytes()))
+        again = self.open(variable.name, None, data_format=Pose)
+        self.assertEqual((again.data.x, again.data.y), (1, 2))
+        again.data = Pose(3, 4, False)
+        self.assertEqual(variable.data, bytes(Pose(3, 4, False)))
+        self.assertEqual(variable.update(lambda old: old[:1] + b"b"), b"\0b")
+        self.assertEqual(variable.sample().value, b"\0b")
+        self.assertRaises(robot_ipc.TooLarge, variable.write, b"a" * 4097)
+        for wrong in ("text", 5, [1], None):
+            self.assertRaises(TypeError, variable.write, wrong)
+        self.assertEqual(variable.data, b"\0b")
+        code = """import sys, robot_ipc
+variable = robot_ipc.HostVariable(sys.argv[1], data_format=bytes)
+variable.data = variable.data * 2"""
+        run(code, variable.name)
+        self.assertEqual(variable.data, b"\0b\0b")
+
+    def test_bytes_and_pickles_are_told_apart(self):
+        """Against bytes of anybody's that are unpickled, and pickles taken for bytes."""
+        pickled, plain = self.open(), self.open(data_format=bytes)
+        pickled.data = 5
+        parts = ["pickle, and raw is", "without data_format"]
+        plain = self.open(pickled.name, data_format=bytes)
+        self.assertRaisesWith(robot_ipc.WrongEncoding, parts, plain.read)
+        plain.data = b"K\x05."
+        parts = ["raw, and pickle is", "with bytes"]
+        self.assertRaisesWith(robot_ipc.WrongEncoding, parts, pickled.read)
+
+    def test_functions_of_bytes(self):
+        """Against arguments and responses of bytes that are changed on their way."""
+        double = self.serve(lambda data: data * 2, arg_format=bytes, ret_format=bytes)
+        self.assertEqual((double.max_sz_args, double.max_sz_ret), (4096, 4096))
+        for data in (b"", b"\0", bytearray(b"ab"), b"a" * 2048):
+            response = double.call(data, timeout=PATIENCE)
+            self.assertIs(type(response), bytes)
+            self.assertEqual(response, bytes(data) * 2)
+        nothing = self.serve(lambda data: None, arg_format=bytes, ret_format=bytes)
+        self.assertIsNone(nothing.call(b"", timeout=PATIENCE))
+        text = self.serve(lambda data: "text", arg_format=bytes, ret_format=bytes)
+        parts = ["returned an object of type str, which cannot be sent"]
+        self.assertRaisesWith(robot_ipc.RemoteError, parts, text.call, b"", timeout=PATIENCE)
+        for wrong in (("text",), (5,), (), (b"a", b"b")):
+            self.assertRaises(TypeError, double.call, *wrong, timeout=PATIENCE)
+        self.assertRaises(TypeError, double.call, data=b"a", timeout=PATIENCE)
+        pickling = self.caller(double.name)
+        parts = ["WrongEncoding", "pickle, and raw is"]
+        self.assertRaisesWith(robot_ipc.RemoteError, parts, pickling.call, 1, timeout=PATIENCE)
 
     def test_a_value_of_another_size_names_both(self):
         """Against a struct completed with the bytes of an older value."""
