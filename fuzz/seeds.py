@@ -16,6 +16,7 @@ VALUES = {
     "text": ["", "it's", 'a "b"', "\n\x7f\u00e4\u20ac\U0001f916", b"\x00'\xff", "x" * 300],
     "nested": {"a": [1, (2,), (3, 4, 5, 6)], 1: {}, (): [[[]]], "s": {1}, "f": frozenset({2})},
     "shared": [shared, shared, {"x": shared}],
+    "arguments": ((1.5,), {"second": 2}),
     "objects": [
         complex(1, 2),
         datetime.timedelta(1, 2),

@@ -1,6 +1,6 @@
 //! What asks the allocator for memory, and when.
 
-use robot_ipc::codec::{Postcard, Raw};
+use robot_ipc::codec::{Pickle, Postcard, PythonArguments, Raw};
 use robot_ipc::{Encoding, FunctionOptions, HostFunctionDispatcher};
 use std::time::Duration;
 use support::system::{Counting, allocations};
@@ -28,6 +28,14 @@ fn nothing_is_allocated_after_opening() {
         .options()
         .max_size(64)
         .open_typed::<Postcard<(u64, f32)>>("postcard")
+        .expect("new");
+    let pickle = scratch
+        .options()
+        .open_typed::<Pickle<(u64, f64, Option<u8>)>>("pickle")
+        .expect("new");
+    let arguments = scratch
+        .options()
+        .open_typed::<PythonArguments<(u64, f64)>>("arguments")
         .expect("new");
     let value = pattern(4096, 1);
     let mut buffer = vec![0; 4096];
@@ -65,6 +73,9 @@ fn nothing_is_allocated_after_opening() {
             raw.read().expect("a value");
             postcard.write(&(7, 0.5)).expect("a slot");
             postcard.read().expect("a value");
+            // Reading these allocates.
+            pickle.write(&(u64::MAX, 0.5, None)).expect("a slot");
+            arguments.write(&(7, 0.5)).expect("a slot");
         }
     };
     // The first operation registers this process.

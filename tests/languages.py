@@ -11,7 +11,7 @@ import sys
 import robot_ipc
 from robot_ipc import HostFunctionCaller, HostFunctionDispatcher, HostVariable
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Padded(ctypes.Structure):

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::{Kept, Scratch, library, skipped, workspace};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Python, to do `role` here; `None`, said loudly, if there is none.
 fn python(scratch: &Scratch, role: &str) -> Option<Command> {

@@ -6,6 +6,7 @@
 
 use crate::tally::{reached, reached_if};
 use core::fmt::Debug;
+use robot_ipc::pickle::{MixedArguments, Pickle, PythonArguments};
 use robot_ipc::{Kind, Place, pickle};
 use robot_ipc_core::codec::{Codec, EncodeError, Full, Postcard, Raw, Sink};
 use robot_ipc_core::header::{BYTE_ORDER, FORMAT_VERSION, HEADER_SIZE, Header, HeaderError, MAGIC};
@@ -14,6 +15,7 @@ use robot_ipc_core::tunnel::TunnelGeometry;
 use robot_ipc_core::variable::VariableGeometry;
 use serde::{Deserialize, Serialize};
 use serde_pickle::{DeOptions, SerOptions};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -31,6 +33,8 @@ pub const GOALS: &[&str] = &[
     "postcard",
     "pickle shown",
     "pickle decoded",
+    "pickle read",
+    "arguments read",
     "literal",
 ];
 
@@ -44,6 +48,7 @@ pub fn run(bytes: &[u8]) {
     postcard::<Everything>(bytes);
     postcard::<(u8, Option<heapless::String<8>>)>(bytes);
     pickles(bytes);
+    typed_pickles(bytes);
     if let Ok(text) = core::str::from_utf8(bytes) {
         literals(text);
     }
@@ -244,6 +249,50 @@ fn pickles(bytes: &[u8]) {
         let second = serde_pickle::value_to_vec(&again, SerOptions::new());
         assert_eq!(second.expect("into memory"), first);
     }
+}
+
+/// A value of any shape, as deep as it may be.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Any {
+    Nothing(()),
+    Flag(bool),
+    Integer(i64),
+    Large(u64),
+    Real(f64),
+    Text(String),
+    List(Vec<Any>),
+    Map(BTreeMap<String, Any>),
+}
+
+/// The parameters of a function.
+#[derive(Debug, Serialize, Deserialize)]
+struct Parameters {
+    first: Any,
+    #[serde(default)]
+    second: Option<f32>,
+}
+
+fn typed_pickles(bytes: &[u8]) {
+    // Untagged enums copy what is in them at each level: not of a million items.
+    if pickle::text(bytes).is_ok_and(|text| text.len() > 1 << 16) {
+        return;
+    }
+    typed_pickle::<Pickle<Any>>("pickle read", bytes);
+    typed_pickle::<Pickle<(u8, Option<heapless::String<8>>)>>("pickle read", bytes);
+    typed_pickle::<PythonArguments<Parameters>>("arguments read", bytes);
+    typed_pickle::<MixedArguments<Vec<Any>, BTreeMap<String, Any>>>("arguments read", bytes);
+    let _ = Pickle::<Everything>::decode(bytes);
+}
+
+fn typed_pickle<C: Codec<Value: Debug>>(goal: &'static str, bytes: &[u8]) {
+    let Some(value) = reached_if(goal, C::decode(bytes)) else {
+        return;
+    };
+    let first = encoded::<C>(&value, usize::MAX).expect("it can be encoded");
+    let again = C::decode(&first).expect("it was just encoded");
+    // As text, since no NaN is equal to another one.
+    assert_eq!(format!("{value:?}"), format!("{again:?}"));
 }
 
 // ------------------------------------------------------------------- literals
