@@ -4,13 +4,15 @@
 //! status other than `RIPC_OK` leaves a text that [`ripc_last_error`] gives, for
 //! the calling thread. No panic crosses this border, and nothing here allocates
 //! after opening. The header `include/ripc.h` is generated from
-//! these files and checked by a test.
+//! these files and checked by a test. The functions of the earlier C library, whose
+//! headers are written by hand, stand in [`drop_in`].
 
 #![allow(unsafe_code)]
 #![allow(non_camel_case_types)] // names of C types
 
 mod caller;
 mod dispatcher;
+pub mod drop_in;
 mod in_place;
 mod status;
 mod variable;

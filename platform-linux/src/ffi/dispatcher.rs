@@ -95,14 +95,14 @@ pub struct ripc_call {
 const_assert_eq!(size_of::<ripc_call>(), 40);
 
 /// What C passes to its own function; we only hand it on.
-struct UserData(*mut c_void);
+pub(super) struct UserData(pub(super) *mut c_void);
 
 // SAFETY: C promised, by adding the function, that its data can be used by the thread
 // that runs it, one at a time.
 unsafe impl Send for UserData {}
 
 impl UserData {
-    fn get(&self) -> *mut c_void {
+    pub(super) fn get(&self) -> *mut c_void {
         self.0
     }
 }

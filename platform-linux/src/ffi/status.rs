@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Reason};
 use core::cell::RefCell;
-use core::ffi::{CStr, c_char};
+use core::ffi::{CStr, c_char, c_int};
 use core::fmt::Write;
 use robot_ipc_core::codec::DecodeError;
 use robot_ipc_core::header::HeaderError;
@@ -175,6 +175,9 @@ pub(super) enum Failure {
     Library(Error),
     Null(&'static str),
     Argument(&'static str),
+    /// Another failure of the interface itself: the status, its number in `errno`, and
+    /// what to say.
+    Refused(ripc_status, c_int, &'static str),
     Panic,
 }
 
@@ -185,10 +188,11 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    fn status(&self) -> ripc_status {
+    pub(super) fn status(&self) -> ripc_status {
         match self {
             Failure::Library(error) => error.reason().into(),
             Failure::Null(_) | Failure::Argument(_) => RIPC_BAD_ARGUMENT,
+            Failure::Refused(status, _, _) => *status,
             Failure::Panic => RIPC_INTERNAL,
         }
     }
@@ -235,7 +239,9 @@ pub extern "C" fn ripc_last_error() -> *const c_char {
                 None => Ok(()),
                 Some(Failure::Library(error)) => write!(text, "{error}"),
                 Some(Failure::Null(what)) => write!(text, "{what} is a null pointer"),
-                Some(Failure::Argument(what)) => write!(text, "{what}"),
+                Some(Failure::Argument(what) | Failure::Refused(_, _, what)) => {
+                    write!(text, "{what}")
+                }
                 Some(Failure::Panic) => {
                     write!(text, "a fault inside the library; please report it")
                 }
