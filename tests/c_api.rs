@@ -1,87 +1,9 @@
 //! The C interface, from C programs: the example of the documentation, and each
 //! function with what goes wrong, linked to the shared and to the static library.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
+use support::compiler::compile;
 use support::{Kept, Scratch, library, skipped, workspace};
-
-/// A program that is removed when the test ends.
-struct Program {
-    path: PathBuf,
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-/// Compiles `source`; `None` without a C compiler.
-fn compile(source: &Path, static_library: bool) -> Option<Program> {
-    let kind = if static_library { "static" } else { "shared" };
-    let name = format!(
-        "{}-{kind}-{}",
-        source.file_stem()?.display(),
-        std::process::id()
-    );
-    let program = Program {
-        path: std::env::temp_dir().join(name),
-    };
-    let mut command = Command::new("cc");
-    command
-        .args([
-            "-std=c11",
-            "-pthread",
-            "-Wall",
-            "-Wextra",
-            "-Wpedantic",
-            "-Werror",
-            "-I",
-        ])
-        .arg(workspace().join("platform-linux/include"))
-        .arg(source)
-        .arg("-o")
-        .arg(&program.path);
-    if static_library {
-        command
-            .arg(library().with_extension("a"))
-            .args(["-lpthread", "-ldl", "-lm"]);
-    } else {
-        let folder = library().parent()?.to_owned();
-        command
-            .arg("-L")
-            .arg(&folder)
-            .args(["-lrobot_ipc", "-Wl,-rpath"])
-            .arg(folder);
-    }
-    match command.output() {
-        Ok(output) => {
-            let text = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{command:?}: {text}");
-            Some(program)
-        }
-        Err(_) => {
-            skipped("the C interface", "no C compiler is installed");
-            None
-        }
-    }
-}
-
-fn run(program: &Program, arguments: &[&str]) -> String {
-    let scratch = Scratch::new();
-    let mut command = Command::new(&program.path);
-    let output = scratch
-        .enter(command.args(arguments))
-        .output()
-        .expect("the program starts");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{command:?}: {}: {errors}",
-        output.status
-    );
-    String::from_utf8(output.stdout).expect("text")
-}
 
 /// Against a C interface that differs from the Rust one, or crashes its caller.
 #[test]
@@ -89,7 +11,7 @@ fn every_function_from_c() {
     let sources = ["tests/c/native.c", "tests/c/functions.c"];
     for (source, static_library) in sources.into_iter().flat_map(|it| [(it, false), (it, true)]) {
         if let Some(program) = compile(&workspace().join(source), static_library) {
-            let text = run(&program, &[]);
+            let text = program.run(&[]);
             let build = robot_ipc::build_id::BUILD_ID;
             assert!(
                 text.trim_end().ends_with(build),
@@ -108,7 +30,7 @@ fn a_program_with_fork_handlers_of_its_own() {
     for static_library in [false, true] {
         if let Some(program) = compile(&source, static_library) {
             for part in ["lock", "child"] {
-                assert_eq!(run(&program, &[part]), "done\n", "{part}");
+                assert_eq!(program.run(&[part]), "done\n", "{part}");
             }
         }
     }
@@ -119,7 +41,7 @@ fn a_program_with_fork_handlers_of_its_own() {
 fn the_example_runs() {
     if let Some(program) = compile(&workspace().join("platform-linux/examples/pose.c"), false) {
         assert_eq!(
-            run(&program, &[]),
+            program.run(&[]),
             "version 1: 1.5 -2 0.25\nwait: RIPC_TIMED_OUT\n"
         );
     }
@@ -133,11 +55,7 @@ fn the_example_of_a_function_runs() {
         return;
     };
     let scratch = Scratch::new();
-    let start = |arguments: &[&str]| {
-        let mut command = Command::new(&program.path);
-        scratch.enter(command.args(arguments));
-        command
-    };
+    let start = |arguments: &[&str]| program.command(&scratch, arguments);
     let mut server = Kept::start(&mut start(&["serve"]));
     let call = |divisor: &str| start(&["call", "1", divisor]).output().expect("it starts");
     assert_eq!(call("4").stdout, b"0.25\n");

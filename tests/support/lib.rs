@@ -1,6 +1,7 @@
 //! What the tests share: places of their own, child processes, this very build's
 //! library.
 
+pub mod compiler;
 pub mod folder;
 pub mod function;
 pub mod process;
