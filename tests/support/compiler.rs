@@ -83,20 +83,33 @@ pub fn output(command: &mut Command, what: &str) -> Option<Output> {
     output
 }
 
-/// Compiles `source`, C or C++ by its name, with the newest standard that all of them
-/// know; `None` without a compiler.
+/// Compiles `source`, C or C++ by its name; `None` without a compiler.
 ///
 /// # Panics
 /// It cannot be compiled.
 #[must_use]
 pub fn compile(source: &Path, static_library: bool) -> Option<Program> {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
     let is_cpp = source.extension().is_some_and(|it| it == "cpp");
     let (compiler, standard) = if is_cpp {
         ("c++", "c++17")
     } else {
         ("cc", "c11")
     };
+    compile_with(compiler, standard, source, static_library)
+}
+
+/// As `compile`, with that compiler and standard.
+///
+/// # Panics
+/// It cannot be compiled.
+#[must_use]
+pub fn compile_with(
+    compiler: &str,
+    standard: &str,
+    source: &Path,
+    static_library: bool,
+) -> Option<Program> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!(
         "{}-{}-{}",
         source.file_stem()?.display(),
@@ -120,7 +133,7 @@ pub fn compile(source: &Path, static_library: bool) -> Option<Program> {
             .args(["-lrobot_ipc", "-Wl,-rpath"])
             .arg(folder);
     }
-    let what = format!("{}", source.display());
+    let what = format!("{} with {compiler}", source.display());
     let text = output(&mut command, &what)?;
     let errors = String::from_utf8_lossy(&text.stderr);
     assert!(text.status.success(), "{command:?}: {errors}");
