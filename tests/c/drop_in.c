@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -169,6 +170,17 @@ static int variable(void)
     CHECK(again != NULL && again != first);
     CHECK(read_host_variable(again, buffer, SIZE, 10) == 0 && is_all(buffer, 10, 7));
     FAILS(read_host_variable(first, buffer, SIZE, 10), EBADF);
+    /* However many came after it. */
+    host_variable others[1000];
+    for (size_t index = 0; index < 1000; index++) {
+        others[index] = link_host_variable("variable", SIZE);
+        CHECK(others[index] != NULL && others[index] != first);
+        FAILS(read_host_variable(first, buffer, SIZE, 10), EBADF);
+        if (index % 3 != 0)
+            CHECK(unlink_host_variable(others[index], "variable", SIZE) == 0);
+    }
+    for (size_t index = 0; index < 1000; index += 3)
+        CHECK(unlink_host_variable(others[index], "variable", SIZE) == 0);
     CHECK(unlink_host_variable(again, "variable", SIZE) == 0);
     return 0;
 }
@@ -458,8 +470,41 @@ static void ending_a_wait(void)
     CHECK(unlink_host_function(caller) == 0);
 }
 
+/* A forked child uses its parent's handles, and lets go of them without harm to it. */
+static void forked(void)
+{
+    int sum = 0, result = 0, status = 0;
+    host_variable variable = link_host_variable("forked", 4);
+    host_function_dispatcher dispatcher = create_host_function_dispatcher(1);
+    CHECK(attach_host_function_ex(dispatcher, "forked", add_to, &sum, 4, 4) == 0);
+    CHECK(start_host_function_dispatcher(dispatcher) == 0);
+    host_function_caller caller = link_host_function("forked", 4, 4);
+    CHECK(call_host_function(caller, &(int){2}) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        FAILS(get_response_host_function(caller, &result), ENODATA);
+        CHECK(call_host_function(caller, &(int){40}) == 0);
+        CHECK(get_response_host_function(caller, &result) == 0 && result == 42);
+        CHECK(write_host_variable(variable, &result, 4, 4) == 0);
+        CHECK(unlink_host_variable(variable, "forked", 4) == 0);
+        CHECK(unlink_host_function(caller) == 0);
+        FAILS(start_host_function_dispatcher(dispatcher), EPERM);
+        CHECK(delete_host_function_dispatcher(dispatcher) == 0);
+        _exit(0);
+    }
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+    CHECK(get_response_host_function(caller, &result) == 0 && result == 2);
+    CHECK(call_host_function(caller, &(int){1}) == 0);
+    CHECK(get_response_host_function(caller, &result) == 0 && result == 43);
+    CHECK(read_host_variable(variable, &result, 4, 4) == 0 && result == 42);
+    CHECK(unlink_host_variable(variable, "forked", 4) == 0);
+    CHECK(unlink_host_function(caller) == 0);
+    CHECK(delete_host_function_dispatcher(dispatcher) == 0);
+}
+
 static int functions(void)
 {
+    forked();
     calls_and_responses();
     deleting();
     nothing_to_say();
