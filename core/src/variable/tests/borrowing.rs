@@ -49,6 +49,21 @@ fn with_six_slots_four_can_be_pinned() {
     assert_eq!(variable.pinned_slots(), 4);
     write(&variable, b"sixth").unwrap();
     assert_eq!(latest_is(&variable, b"sixth"), 6);
+
+    // Three pins and a loan are as many, but loans come back soon.
+    let memory = Large::new();
+    let variable = memory.variable();
+    let mut pins = Pins::new();
+    for round in 0..3u8 {
+        write(&variable, &[round]).unwrap();
+        let _held = variable.pin(&SingleProcess, me, &mut pins).unwrap();
+    }
+    let _loan = variable
+        .claim_to_loan(&SingleProcess, me, &Suspects::new())
+        .unwrap();
+    write(&variable, b"fourth").unwrap();
+    let fourth = variable.pin(&SingleProcess, me, &mut pins);
+    assert_eq!(fourth.unwrap_err(), BorrowError::Crowded);
 }
 
 /// Against a borrow beside a claim on the latest slot: its holder may be about to
@@ -96,8 +111,25 @@ fn damage_is_told_and_leaves_no_pin() {
     let past = word::Latest::new(1, 6);
     variable.memory().latest().store(past.word(), Relaxed);
     assert_eq!(pin(&variable, 7).unwrap_err(), corrupt);
-    let claim = variable.claim(&SingleProcess, participant(7), &Suspects::new());
+    let me = participant(7);
+    let claim = variable.claim(&SingleProcess, me, &Suspects::new());
     assert_eq!(claim, Err(ClaimError::Corrupt));
+    // The same, for a writer that has claimed before.
+    variable
+        .memory()
+        .latest()
+        .store(word::Latest::EMPTY.word(), Relaxed);
+    let claim = variable
+        .claim(&SingleProcess, me, &Suspects::new())
+        .unwrap();
+    variable.memory().latest().store(past.word(), Relaxed);
+    let details = Details {
+        length: 0,
+        encoding: Encoding::RAW,
+        replaces: None,
+    };
+    let published = variable.publish(&SingleProcess, me, claim, &details);
+    assert_eq!(published.unwrap_err().0, PublishError::Corrupt);
     assert_eq!(variable.pinned_slots(), 0);
 }
 
