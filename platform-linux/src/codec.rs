@@ -4,8 +4,8 @@
 //! |---|---|---|
 //! | [`Raw`] | plain structs | Rust, C, C++, and Python with a `ctypes.Structure` as `data_format` |
 //! | [`Postcard`] | any serde type | Rust |
-//! | [`Pickle`](crate::pickle::Pickle) | any serde type | Rust and Python |
-//! | [`PythonArguments`](crate::pickle::PythonArguments) | arguments of functions | Rust and Python |
+//! | `Pickle` (feature `pickle`) | any serde type | Rust and Python |
+//! | `PythonArguments` (the same) | arguments of functions | Rust and Python |
 //!
 //! Beside its bytes each value carries an [`Encoding`] that says which codec made it. A
 //! codec refuses another one's bytes, with an error that names both; bytes of which
