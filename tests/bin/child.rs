@@ -8,6 +8,8 @@ mod calling;
 mod forking;
 #[path = "child/hostile.rs"]
 mod hostile;
+#[path = "child/pairing.rs"]
+mod pairing;
 #[path = "child/participants.rs"]
 mod participants;
 #[path = "child/quiet.rs"]
@@ -53,6 +55,7 @@ fn main() {
         "use-mutated" => hostile::use_mutated(rest),
         "scribble" => scribbling::scribble(rest),
         "open-shared" => hostile::open_shared(rest),
+        "pair" => pairing::pair(rest),
         "participants" => participants::participants(rest),
         "fork-uses-handle" => forking::uses_handle(),
         "fork-drops-guards" => forking::drops_guards(),
