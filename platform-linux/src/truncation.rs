@@ -1,6 +1,6 @@
 //! Surviving that somebody cuts a segment's file short while it is in use.
 //!
-//! Only the owner of a file can do that, and the file system of shared memory knows no
+//! Only who may write a file can do that, and the file system of shared memory knows no
 //! means against it. Whoever then touches a page that is gone gets SIGBUS, which ends
 //! the process. [`survive_truncation`] installs a handler of that signal. If the fault
 //! lies in a segment of ours, it puts memory in the place of the whole mapping that
