@@ -42,6 +42,10 @@ pub trait Environment {
         true
     }
 
+    /// Whether copies are to be made in two parts, with a step between them: for
+    /// tests that stop or kill a process there.
+    const STOPS_MIDWAY: bool = false;
+
     /// Called after each step of an operation. Does nothing, except in tests
     /// that stop or kill a process at exactly this step.
     #[inline(always)]

@@ -40,7 +40,8 @@
 //! # The steps
 //!
 //! *Write.* 1 look at `latest`. 2 claim: from the slot after the latest on, take
-//! the first whose owner word is 0. 3 look at `latest` again: if it is this slot
+//! the first whose owner word is 0; the first few slots, which a cache holds, come
+//! before the others. 3 look at `latest` again: if it is this slot
 //! now, let go and go on searching. 4 mark the stamp busy, then a fence. 5 payload,
 //! length, encoding, time. 6 version and high half of it, not busy. 7 publish: swap
 //! `latest`; if somebody else was faster, back to 6. 8 let go of the claim. 9 wake
@@ -151,6 +152,10 @@ pub struct SlotHead {
 pub trait Memory {
     /// How many slots there are: 2 to 62.
     fn slot_count(&self) -> u32;
+    /// How many of the first slots writers go round as long as those are free.
+    fn hot_slots(&self) -> u32 {
+        self.slot_count()
+    }
     /// How many bytes a payload can have.
     fn max_size(&self) -> u32;
     /// The word that says which slot is the latest.

@@ -7,9 +7,23 @@
 //! weakly ordered processors. Here every access is a relaxed atomic of one
 //! machine word: racing, but defined. Whether the copy is whole is then the
 //! protocol's business, through its stamp and fences.
+//!
+//! Where the processor copies faster than by words, the module `vector` does it
+//! in assembly, which the compiler takes for what it is: a copy it knows nothing
+//! of. The words stay for what is left, for other processors, and for tools that
+//! have to see each access (`--cfg robot_ipc_word_copy`).
 
 #![allow(unsafe_code)]
 #![allow(clippy::disallowed_types)] // payload words are never wider than a native load
+
+#[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing, robot_ipc_word_copy))))]
+mod vector;
+/// Where there is no faster way: it copies nothing, and words do it all.
+#[cfg(not(all(target_arch = "x86_64", not(any(miri, fuzzing, robot_ipc_word_copy)))))]
+mod vector {
+    pub(super) const LEAST: usize = usize::MAX;
+    pub(super) unsafe fn copy(_from: *const u8, _to: *mut u8, _size: usize) {}
+}
 
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -92,16 +106,27 @@ impl<'a> Words<'a> {
             }
             bytes = rest;
         }
-        let (whole, last) = bytes.as_chunks::<WORD_SIZE>();
-        let whole_count = whole.len().min(words.as_slice().len());
-        for (word, bytes) in words.as_slice()[..whole_count].iter().zip(whole) {
-            word.store(Word::from_ne_bytes(*bytes), Relaxed);
+        let words = words.as_slice();
+        let whole_count = (bytes.len() / WORD_SIZE).min(words.len());
+        let (whole, last) = bytes.split_at(whole_count * WORD_SIZE);
+        let last = if whole_count < words.len() { last } else { &[] };
+        if whole.len() >= vector::LEAST {
+            // SAFETY: `whole` is that long, and so are the words, which may be
+            // written; a `&[u8]` does not overlap what others may change.
+            unsafe {
+                vector::copy(
+                    whole.as_ptr(),
+                    words.as_ptr().cast_mut().cast(),
+                    whole.len(),
+                );
+            }
+        } else {
+            let (chunks, _) = whole.as_chunks::<WORD_SIZE>();
+            for (word, bytes) in words.iter().zip(chunks) {
+                word.store(Word::from_ne_bytes(*bytes), Relaxed);
+            }
         }
-        if let Some(word) = words
-            .as_slice()
-            .get(whole_count)
-            .filter(|_| !last.is_empty())
-        {
+        if let Some(word) = words.get(whole_count).filter(|_| !last.is_empty()) {
             merge(word, 0, last);
         }
     }
@@ -125,12 +150,20 @@ impl<'a> Words<'a> {
             }
             bytes = rest;
         }
-        let (whole, last) = bytes.as_chunks_mut::<WORD_SIZE>();
-        let whole_count = whole.len().min(words.as_slice().len());
-        for (word, bytes) in words.as_slice()[..whole_count].iter().zip(whole) {
-            *bytes = word.load(Relaxed).to_ne_bytes();
+        let words = words.as_slice();
+        let whole_count = (bytes.len() / WORD_SIZE).min(words.len());
+        let (whole, last) = bytes.split_at_mut(whole_count * WORD_SIZE);
+        if whole.len() >= vector::LEAST {
+            // SAFETY: the words are that long, and so is `whole`, which is ours to
+            // write.
+            unsafe { vector::copy(words.as_ptr().cast(), whole.as_mut_ptr(), whole.len()) };
+        } else {
+            let (chunks, _) = whole.as_chunks_mut::<WORD_SIZE>();
+            for (word, bytes) in words.iter().zip(chunks) {
+                *bytes = word.load(Relaxed).to_ne_bytes();
+            }
         }
-        if let Some(word) = words.as_slice().get(whole_count) {
+        if let Some(word) = words.get(whole_count) {
             let value = word.load(Relaxed).to_ne_bytes();
             for (byte, value) in last.iter_mut().zip(&value) {
                 *byte = *value;
@@ -188,6 +221,33 @@ mod tests {
                     bytes[..length],
                     "out: offset {offset}, length {length}"
                 );
+            }
+        }
+    }
+
+    /// Against a fast way that leaves out, or runs over, some bytes: sizes around
+    /// those at which another way is taken, at odd places on the other side.
+    #[test]
+    fn sizes_at_which_another_way_is_taken() {
+        const SIZE: usize = 1 << 14;
+        #[repr(C, align(64))]
+        struct Large([u8; SIZE]);
+        let pattern: [u8; SIZE + 64] =
+            core::array::from_fn(|index| (index * 7 + index / 251) as u8);
+        let sizes = (0..300).chain([511, 512, 513, 1000, 1023, 1024, 1025, 1031, 1032]);
+        for size in sizes.chain([2047, 2048, 2049, 4096, 4111, 8191, SIZE - 64, SIZE]) {
+            for shift in [0, 1, 8, 17] {
+                let mut memory = Large([0x55; SIZE]);
+                // SAFETY: aligned, of that size, and borrowed for as long as the words.
+                let words = unsafe { Words::new(NonNull::from(&mut memory.0).cast(), SIZE) };
+                words.copy_in(0, &pattern[shift..shift + size]);
+                let mut copy = [0xAA; SIZE + 64];
+                words.copy_out(0, &mut copy[shift..shift + size]);
+                assert_eq!(copy[shift..shift + size], pattern[shift..shift + size]);
+                assert!(copy[..shift].iter().all(|byte| *byte == 0xAA));
+                assert!(copy[shift + size..].iter().all(|byte| *byte == 0xAA));
+                assert_eq!(memory.0[..size], pattern[shift..shift + size]);
+                assert!(memory.0[size..].iter().all(|byte| *byte == 0x55));
             }
         }
     }

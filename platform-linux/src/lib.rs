@@ -37,6 +37,7 @@
 compile_error!("robot-ipc runs on Linux; firmware uses robot-ipc-core");
 
 mod account;
+mod brief;
 pub mod build_id;
 mod clock;
 pub mod codec;

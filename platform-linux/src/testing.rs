@@ -39,6 +39,7 @@ struct Stepping<'a, E> {
 
 impl<E: Environment> Environment for Stepping<'_, E> {
     type Recovery = E::Recovery;
+    const STOPS_MIDWAY: bool = true;
     fn now_ns(&self) -> u64 {
         self.system.now_ns()
     }

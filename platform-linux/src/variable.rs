@@ -196,16 +196,16 @@ impl HostVariable {
             .map_err(|error| self.write_error(error))?;
         let me = self.segment.registration("write")?;
         let mut deferral = Deferral::new();
-        let deadline = Deadline::new(timeout);
-        let claim = self.claim_within(&deadline, &mut deferral, || {
-            core.claim(system, me.participant, &me.local.suspects)
-        })?;
-        let (first, second) = bytes.split_at(bytes.len() / 16 * 8);
-        // One copy, but for those who stop in the middle of it.
-        let filled = core.fill(&claim, 0, first).and_then(|()| {
-            system.step(Step::Filled);
-            core.fill(&claim, first.len(), second)
-        });
+        let claim = self.claim(&core, timeout, system, me, &mut deferral)?;
+        let filled = if E::STOPS_MIDWAY {
+            let (first, second) = bytes.split_at(bytes.len() / 16 * 8);
+            core.fill(&claim, 0, first).and_then(|()| {
+                system.step(Step::Filled);
+                core.fill(&claim, first.len(), second)
+            })
+        } else {
+            core.fill(&claim, 0, bytes)
+        };
         if let Err(error) = filled {
             core.abandon(system, me.participant, claim);
             return Err(self.write_error(error));
@@ -216,21 +216,42 @@ impl HostVariable {
             encoding,
             replaces,
         };
-        self.publish_within(&deadline, system, me, claim, &details)
+        self.publish(&core, timeout, system, me, claim, &details)
     }
 
-    /// Claims a slot; tries again until the deadline while none is free.
-    fn claim_within(
+    /// Claims a slot.
+    #[inline(always)]
+    fn claim<E: Environment>(
         &self,
-        deadline: &Deadline,
+        core: &Variable<MappedVariable<'_>>,
+        timeout: Duration,
+        system: &E,
+        me: &Registration<VariableGeometry>,
+        deferral: &mut Deferral,
+    ) -> Result<Claim> {
+        let claim = || core.claim(system, me.participant, &me.local.suspects);
+        match claim() {
+            Ok(claim) => Ok(claim),
+            Err(error) => self.claim_patiently(error, timeout, deferral, claim),
+        }
+    }
+
+    /// Claims a slot where that has just failed; tries again until time is up while none
+    /// is free.
+    #[cold]
+    #[inline(never)]
+    fn claim_patiently(
+        &self,
+        mut error: ClaimError,
+        timeout: Duration,
         deferral: &mut Deferral,
         mut claim: impl FnMut() -> Result<Claim, ClaimError>,
     ) -> Result<Claim> {
-        let mut patience = Patience::new(deadline);
+        let deadline = Deadline::new(timeout);
+        let mut patience = Patience::new(&deadline);
         loop {
-            match claim() {
-                Ok(claim) => return Ok(claim),
-                Err(ClaimError::NoFreeSlot) => match deferral.lifted(|| patience.wait()) {
+            match error {
+                ClaimError::NoFreeSlot => match deferral.lifted(|| patience.wait()) {
                     Waited::GoOn => {}
                     Waited::TimeIsUp => {
                         // Without its name nobody can ask who of them is dead.
@@ -241,45 +262,67 @@ impl HostVariable {
                     }
                     Waited::Interrupted => return Err(self.error(Reason::Interrupted)),
                 },
-                Err(ClaimError::Retired) => return Err(self.error(Reason::Retired)),
-                Err(ClaimError::Corrupt) => return Err(self.error(Reason::Corrupt)),
+                ClaimError::Retired => return Err(self.error(Reason::Retired)),
+                ClaimError::Corrupt => return Err(self.error(Reason::Corrupt)),
+            }
+            match claim() {
+                Ok(claim) => return Ok(claim),
+                Err(again) => error = again,
             }
         }
     }
 
-    /// Publishes a filled slot; tries again until the deadline while others are
-    /// faster. The claim is gone afterwards in any case.
-    fn publish_within<E: Environment>(
+    /// Publishes a filled slot. The claim is gone afterwards in any case.
+    #[inline(always)]
+    fn publish<E: Environment>(
         &self,
-        deadline: &Deadline,
+        core: &Variable<MappedVariable<'_>>,
+        timeout: Duration,
         system: &E,
         me: &Registration<VariableGeometry>,
-        mut claim: Claim,
+        claim: Claim,
+        details: &Details,
+    ) -> Result<Sample> {
+        match core.publish(system, me.participant, claim, details) {
+            Ok(sample) => Ok(sample),
+            Err(failed) => self.publish_patiently(failed, timeout, system, me, details),
+        }
+    }
+
+    /// Publishes where that has just failed; tries again until time is up while others
+    /// are faster.
+    #[cold]
+    #[inline(never)]
+    fn publish_patiently<E: Environment>(
+        &self,
+        mut failed: (PublishError, Claim),
+        timeout: Duration,
+        system: &E,
+        me: &Registration<VariableGeometry>,
         details: &Details,
     ) -> Result<Sample> {
         let core = self.core();
-        let mut patience = Patience::new(deadline);
+        let deadline = Deadline::new(timeout);
+        let mut patience = Patience::new(&deadline);
         loop {
+            let (error, claim) = failed;
+            let waited = match error {
+                PublishError::Contended => patience.wait(),
+                _ => Waited::TimeIsUp,
+            };
+            if waited != Waited::GoOn {
+                core.abandon(system, me.participant, claim);
+                return Err(match (error, waited) {
+                    (_, Waited::Interrupted) => self.error(Reason::Interrupted),
+                    (PublishError::Contended, _) => {
+                        self.error(Reason::Contended { tried: timeout })
+                    }
+                    (error, _) => self.write_error(WriteError::Publish(error)),
+                });
+            }
             match core.publish(system, me.participant, claim, details) {
                 Ok(sample) => return Ok(sample),
-                Err((error, kept)) => {
-                    let waited = match error {
-                        PublishError::Contended => patience.wait(),
-                        _ => Waited::TimeIsUp,
-                    };
-                    claim = kept;
-                    if waited == Waited::GoOn {
-                        continue;
-                    }
-                    core.abandon(system, me.participant, claim);
-                    return Err(match (error, waited) {
-                        (_, Waited::Interrupted) => self.error(Reason::Interrupted),
-                        (PublishError::Contended, _) => self.error(Reason::Contended {
-                            tried: deadline.timeout,
-                        }),
-                        (error, _) => self.write_error(WriteError::Publish(error)),
-                    });
-                }
+                Err(again) => failed = again,
             }
         }
     }

@@ -107,7 +107,16 @@ const_assert_eq!(offset_of!(Front, control), 2304);
 pub struct VariableGeometry {
     slot_count: u32,
     max_size: u32,
+    /// Made of the others, once.
+    slot_stride: u32,
+    hot_slots: u32,
 }
+
+/// A writer goes round the first slots only, as long as they are free: as many as
+/// have so many bytes, which stay in the nearest cache of the processor.
+const HOT_BYTES: u32 = 16 << 10;
+/// But at least so many: a reader is then lapped only after three publications.
+const LEAST_HOT_SLOTS: u32 = 4;
 
 impl VariableGeometry {
     /// `slot_count` slots for values of up to `max_size` bytes, if both are
@@ -128,10 +137,20 @@ impl VariableGeometry {
         {
             return None;
         }
-        let geometry = VariableGeometry {
+        let mut geometry = VariableGeometry {
             slot_count,
             max_size,
+            slot_stride: size_of::<SlotHead>() as u32
+                + max_size.next_multiple_of(PAYLOAD_ALIGNMENT as u32),
+            hot_slots: 0,
         };
+        geometry.hot_slots = HOT_BYTES / geometry.slot_stride;
+        if geometry.hot_slots < LEAST_HOT_SLOTS {
+            geometry.hot_slots = LEAST_HOT_SLOTS;
+        }
+        if geometry.hot_slots > slot_count {
+            geometry.hot_slots = slot_count;
+        }
         if geometry.file_size() > isize::MAX as u64 {
             None
         } else {
@@ -154,13 +173,13 @@ impl VariableGeometry {
     /// Bytes reserved for the payload of a slot.
     #[must_use]
     pub const fn payload_size(&self) -> u32 {
-        self.max_size.next_multiple_of(PAYLOAD_ALIGNMENT as u32)
+        self.slot_stride - size_of::<SlotHead>() as u32
     }
 
     /// From one slot to the next, in bytes.
     #[must_use]
     pub const fn slot_stride(&self) -> u32 {
-        size_of::<SlotHead>() as u32 + self.payload_size()
+        self.slot_stride
     }
 
     /// Bytes of the whole segment.
@@ -219,10 +238,12 @@ impl VariableGeometry {
 
 impl Default for VariableGeometry {
     fn default() -> Self {
-        VariableGeometry {
-            slot_count: DEFAULT_SLOTS,
-            max_size: super::DEFAULT_VALUE_SIZE,
-        }
+        const DEFAULT: VariableGeometry =
+            match VariableGeometry::new(DEFAULT_SLOTS, super::DEFAULT_VALUE_SIZE) {
+                Some(geometry) => geometry,
+                None => panic!("within the limits"),
+            };
+        DEFAULT
     }
 }
 
@@ -332,6 +353,10 @@ impl Memory for MappedVariable<'_> {
     #[inline(always)]
     fn slot_count(&self) -> u32 {
         self.geometry.slot_count
+    }
+    #[inline(always)]
+    fn hot_slots(&self) -> u32 {
+        self.geometry.hot_slots
     }
     #[inline(always)]
     fn max_size(&self) -> u32 {

@@ -87,6 +87,7 @@ impl<M: Memory> Variable<M> {
     ///
     /// # Errors
     /// [`BorrowError`]; nothing is pinned then.
+    #[inline]
     pub fn pin<E: Environment>(
         &self,
         environment: &E,
@@ -137,10 +138,10 @@ impl<M: Memory> Variable<M> {
                     }
                     continue;
                 }
-                let pinned = self.pinned_slots();
                 // Advice, not safety; the models have too few slots to follow it.
-                crowded = !cfg!(robot_ipc_loom) && self.taken_slots() > count - 2;
+                crowded = !cfg!(robot_ipc_loom) && !self.are_two_free();
                 if crowded {
+                    let pinned = self.pinned_slots();
                     self.clear_pin(owner, bit);
                     environment.step(Step::Unpinned);
                     if pinned > count - 2 {
@@ -173,6 +174,7 @@ impl<M: Memory> Variable<M> {
     /// # Errors
     /// [`ClaimError::NoFreeSlot`] also where a mere write would have found one;
     /// always with two slots.
+    #[inline]
     pub fn claim_to_loan<E: Environment>(
         &self,
         environment: &E,
@@ -180,7 +182,7 @@ impl<M: Memory> Variable<M> {
         suspects: &Suspects,
     ) -> Result<Claim, ClaimError> {
         let claim = self.claim(environment, me, suspects)?;
-        if self.taken_slots() > self.memory.slot_count() - 2 {
+        if !self.are_two_free() {
             self.abandon(environment, me, claim);
             return Err(ClaimError::NoFreeSlot);
         }
@@ -188,6 +190,7 @@ impl<M: Memory> Variable<M> {
     }
 
     /// Gives a pinned slot back.
+    #[inline]
     pub fn unpin<E: Environment>(
         &self,
         environment: &E,
@@ -205,10 +208,14 @@ impl<M: Memory> Variable<M> {
         }
     }
 
-    /// How many slots are pinned, loaned or being written by anybody.
-    fn taken_slots(&self) -> u32 {
-        let taken = |slot: &u32| self.memory.owner(*slot).load(Relaxed) != 0;
-        (0..self.memory.slot_count()).filter(taken).count() as u32
+    /// Whether two slots are neither pinned nor loaned nor being written by anybody.
+    #[inline]
+    fn are_two_free(&self) -> bool {
+        let is_free = |slot: &u32| self.memory.owner(*slot).load(Relaxed) == 0;
+        (0..self.memory.slot_count())
+            .filter(is_free)
+            .nth(1)
+            .is_some()
     }
 
     /// How many slots are pinned by anybody.

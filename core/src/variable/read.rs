@@ -126,6 +126,7 @@ impl<M: Memory> Variable<M> {
 
     /// The version that `latest` stands for: 0 before the first write, `None`
     /// if its slot does not hold it (any more).
+    #[inline]
     pub(super) fn version_named_by(&self, latest: Latest) -> Option<u64> {
         let Some(slot) = latest.slot() else {
             return Some(0);

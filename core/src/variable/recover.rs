@@ -76,9 +76,10 @@ impl<M: Memory> Variable<M> {
         suspects: &Suspects,
         slot: u32,
         marks: u32,
+        now_ns: u64,
     ) -> bool {
         let stamp = self.memory.head(slot).stamp.load(Relaxed);
-        if !suspects.pass(slot, marks, stamp, environment.now_ns()) {
+        if !suspects.pass(slot, marks, stamp, now_ns) {
             return false;
         }
         let mut freed = false;

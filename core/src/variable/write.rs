@@ -51,6 +51,7 @@ impl<M: Memory> Variable<M> {
     ///
     /// # Errors
     /// [`WriteError::TooLarge`].
+    #[inline]
     pub fn check_size(&self, size: usize) -> Result<u32, WriteError> {
         let max_size = self.memory.max_size();
         match u32::try_from(size) {
@@ -66,6 +67,7 @@ impl<M: Memory> Variable<M> {
     ///
     /// # Errors
     /// [`ClaimError`].
+    #[inline(always)]
     pub fn claim<E: Environment>(
         &self,
         environment: &E,
@@ -78,19 +80,32 @@ impl<M: Memory> Variable<M> {
         if latest.retired() {
             return Err(ClaimError::Retired);
         }
-        let start = match latest.slot() {
-            Some(slot) if slot >= count => return Err(ClaimError::Corrupt),
-            Some(slot) => slot,
-            None => count - 1,
-        };
+        if latest.slot().is_some_and(|slot| slot >= count) {
+            return Err(ClaimError::Corrupt);
+        }
         environment.step(Step::Looked);
-        let mut slot = start;
-        for _ in 0..count {
-            slot = if slot + 1 >= count { 0 } else { slot + 1 };
+        let hot = self.memory.hot_slots();
+        // Asked for only if a slot is in the way, and once.
+        let mut now_ns = None;
+        let mut slot = latest.slot().map_or(hot, |slot| slot.min(hot)) + 1;
+        for turn in 0..count {
+            // Round the hot slots, then through the others.
+            if turn < hot && slot >= hot {
+                slot = 0;
+            }
+            let candidate = if turn < hot { slot } else { turn };
+            slot += 1;
+            let slot = candidate;
+            if latest.slot() == Some(slot) && turn + 1 < count {
+                continue;
+            }
             let owner = self.memory.owner(slot);
             let marks = owner.load(Relaxed);
-            if marks != 0 && !self.look_into(environment, me, suspects, slot, marks) {
-                continue;
+            if marks != 0 {
+                let now_ns = *now_ns.get_or_insert_with(|| environment.now_ns());
+                if !self.look_into(environment, me, suspects, slot, marks, now_ns) {
+                    continue;
+                }
             }
             // SYNC claim ↔ release-claim, unpin, recover: nothing this writer
             // does to the slot may happen before the last holder was done.
@@ -128,6 +143,7 @@ impl<M: Memory> Variable<M> {
     ///
     /// # Errors
     /// [`WriteError::TooLarge`] if they reach past the largest size.
+    #[inline]
     pub fn fill(&self, claim: &Claim, offset: usize, bytes: &[u8]) -> Result<(), WriteError> {
         self.check_size(offset.saturating_add(bytes.len()))?;
         self.memory.fill(claim.slot, offset, bytes);
@@ -139,6 +155,7 @@ impl<M: Memory> Variable<M> {
     /// # Errors
     /// [`PublishError`], and the claim again, to publish it once more or to
     /// [`abandon`](Variable::abandon) it.
+    #[inline(always)]
     pub fn publish<E: Environment>(
         &self,
         environment: &E,
@@ -232,6 +249,7 @@ impl<M: Memory> Variable<M> {
 
     /// Lets go of my claim. Not by a store: a borrower may have set its bit
     /// meanwhile, and will clear it itself.
+    #[inline(always)]
     fn release(&self, owner: &AtomicU32) {
         // SYNC release-claim ↔ claim, pin: nothing done to the slot, nor its
         // publication, may be seen after it is free.

@@ -38,9 +38,9 @@ struct Kept<T> {
 
 const KEPT: u64 = 0x726F_626F_7449_5043;
 
-const_assert!(size_of::<Kept<Loan>>() <= size_of::<ripc_loan>());
-const_assert!(size_of::<Kept<Borrow>>() <= size_of::<ripc_borrow>());
-const_assert!(align_of::<Kept<Loan>>() <= 8 && align_of::<Kept<Borrow>>() <= 8);
+const_assert!(size_of::<Kept<Loan<'static>>>() <= size_of::<ripc_loan>());
+const_assert!(size_of::<Kept<Borrow<'static>>>() <= size_of::<ripc_borrow>());
+const_assert!(align_of::<Kept<Loan<'static>>>() <= 8 && align_of::<Kept<Borrow<'static>>>() <= 8);
 
 /// Takes a slot to fill it in place: `capacity` bytes at `data`, aligned to 64.
 /// They hold some older value.
@@ -59,14 +59,15 @@ pub unsafe extern "C" fn ripc_variable_loan(
             return Err(Failure::Null("loan"));
         }
         // SAFETY: as the caller promises. What fails leaves nothing to end.
-        unsafe { (&raw mut (*loan.cast::<Kept<Loan>>()).magic).write(0) };
+        unsafe { (&raw mut (*loan.cast::<Kept<Loan<'static>>>()).magic).write(0) };
         // SAFETY: as the caller promises.
-        let mut taken = unsafe { required(variable, "variable")? }.variable.loan()?;
+        let variable = unsafe { required(variable, "variable")? };
+        let mut taken = variable.variable.loan()?.into_owned();
         // SAFETY: as the caller promises; there is room for it in `opaque`.
         unsafe {
             put(data, taken.as_mut_ptr().cast());
             put(capacity, taken.capacity());
-            loan.cast::<Kept<Loan>>().write(Kept {
+            loan.cast::<Kept<Loan<'static>>>().write(Kept {
                 magic: KEPT,
                 value: MaybeUninit::new(taken),
             });
@@ -106,7 +107,7 @@ pub unsafe extern "C" fn ripc_loan_publish(
 ) -> ripc_status {
     guard(|| {
         // SAFETY: as the caller promises.
-        let taken = unsafe { take(loan.cast::<Kept<Loan>>()) };
+        let taken = unsafe { take(loan.cast::<Kept<Loan<'static>>>()) };
         let taken = taken.ok_or(Failure::Argument("the loan has ended already"))?;
         let written = taken.publish(size, Encoding(encoding))?;
         // SAFETY: as the caller promises.
@@ -124,7 +125,7 @@ pub unsafe extern "C" fn ripc_loan_publish(
 pub unsafe extern "C" fn ripc_loan_free(loan: *mut ripc_loan) {
     guard(|| {
         // SAFETY: as the caller promises.
-        drop(unsafe { take(loan.cast::<Kept<Loan>>()) });
+        drop(unsafe { take(loan.cast::<Kept<Loan<'static>>>()) });
         Ok(())
     });
 }
@@ -146,11 +147,10 @@ pub unsafe extern "C" fn ripc_variable_borrow(
             return Err(Failure::Null("borrow"));
         }
         // SAFETY: as the caller promises. What fails leaves nothing to end.
-        unsafe { (&raw mut (*borrow.cast::<Kept<Borrow>>()).magic).write(0) };
+        unsafe { (&raw mut (*borrow.cast::<Kept<Borrow<'static>>>()).magic).write(0) };
         // SAFETY: as the caller promises.
-        let pinned = unsafe { required(variable, "variable")? }
-            .variable
-            .borrow()?;
+        let variable = unsafe { required(variable, "variable")? };
+        let pinned = variable.variable.borrow()?.into_owned();
         let mut found: ripc_sample = pinned.sample().into();
         // A damaged segment may tell more than there is.
         found.length = pinned.size() as u32;
@@ -158,7 +158,7 @@ pub unsafe extern "C" fn ripc_variable_borrow(
         unsafe {
             put(data, pinned.as_ptr().cast());
             put(sample, found);
-            borrow.cast::<Kept<Borrow>>().write(Kept {
+            borrow.cast::<Kept<Borrow<'static>>>().write(Kept {
                 magic: KEPT,
                 value: MaybeUninit::new(pinned),
             });
@@ -175,7 +175,7 @@ pub unsafe extern "C" fn ripc_variable_borrow(
 pub unsafe extern "C" fn ripc_borrow_free(borrow: *mut ripc_borrow) {
     guard(|| {
         // SAFETY: as the caller promises.
-        drop(unsafe { take(borrow.cast::<Kept<Borrow>>()) });
+        drop(unsafe { take(borrow.cast::<Kept<Borrow<'static>>>()) });
         Ok(())
     });
 }

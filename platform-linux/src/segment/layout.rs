@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::Segment;
+use crate::brief::BriefLock;
 use crate::{clock, steps};
 use core::fmt::Debug;
 use core::ptr::NonNull;
@@ -57,7 +58,7 @@ pub(crate) trait Layout: Copy + Debug + Send + Sync + 'static {
 #[derive(Debug, Default)]
 pub(crate) struct VariableLocal {
     pub(crate) suspects: Suspects,
-    pub(crate) pins: Mutex<Pins>,
+    pub(crate) pins: BriefLock<Pins>,
 }
 
 impl Layout for VariableGeometry {

@@ -1,14 +1,16 @@
 //! Values read and written in place, without a copy.
 
 use super::{Deadline, HostVariable, Patience, READ_PATIENCE, Waited};
-use crate::error::{Reason, Result};
+use crate::error::{Error, Reason, Result};
 use crate::fork;
 use crate::interrupt::Deferral;
-use core::mem::ManuallyDrop;
 use robot_ipc_core::codec::Encoding;
 use robot_ipc_core::variable::{BorrowError, Claim, Details, Pin, Sample};
 use robot_ipc_core::words::Words;
-use std::sync::PoisonError;
+use std::borrow::Cow;
+
+/// The generation of a guard that has nothing to give back: no process has it.
+const OVER: u32 = 0;
 
 impl HostVariable {
     /// Pins the latest value, to read it where it lies. Until the borrow is
@@ -17,14 +19,21 @@ impl HostVariable {
     /// # Errors
     /// As [`read_into`](HostVariable::read_into); only the first 24 processes
     /// that use a variable can borrow, and two slots always stay for writers.
-    pub fn borrow(&self) -> Result<Borrow> {
+    #[inline]
+    pub fn borrow(&self) -> Result<Borrow<'_>> {
+        match self.borrow_once() {
+            Ok(borrow) => Ok(borrow),
+            Err(error) => self.borrow_patiently(error),
+        }
+    }
+
+    /// Borrows where that has just failed.
+    #[cold]
+    #[inline(never)]
+    fn borrow_patiently(&self, mut error: Error) -> Result<Borrow<'_>> {
         let deadline = Deadline::new(READ_PATIENCE);
         let mut patience = Patience::new(&deadline);
         loop {
-            let error = match self.borrow_once() {
-                Ok(borrow) => return Ok(borrow),
-                Err(error) => error,
-            };
             // Writers are at work, or one is stopped between publishing and
             // letting go.
             let passes = matches!(
@@ -39,19 +48,22 @@ impl HostVariable {
                 Waited::TimeIsUp => return Err(error),
                 Waited::Interrupted => return Err(self.error(Reason::Interrupted)),
             }
+            match self.borrow_once() {
+                Ok(borrow) => return Ok(borrow),
+                Err(again) => error = again,
+            }
         }
     }
 
     /// As [`borrow`](HostVariable::borrow), but without waiting for anybody.
-    pub(super) fn borrow_once(&self) -> Result<Borrow> {
+    #[inline]
+    pub(super) fn borrow_once(&self) -> Result<Borrow<'_>> {
         let me = self.segment().registration("borrow")?;
-        let mut pins = me.local.pins.lock().unwrap_or_else(PoisonError::into_inner);
-        let system = self.segment().system();
-        let pin = self.core().pin(&system, me.participant, &mut pins);
-        drop(pins);
-        match pin {
+        let (core, system) = (self.core(), self.segment().system());
+        let pins = &me.local.pins;
+        match pins.with(|pins| core.pin(&system, me.participant, pins)) {
             Ok(pin) => Ok(Borrow {
-                variable: self.clone(),
+                variable: Cow::Borrowed(self),
                 generation: me.generation,
                 pin,
             }),
@@ -76,24 +88,29 @@ impl HostVariable {
     /// # Errors
     /// As [`write`](HostVariable::write); two slots always stay for others, so
     /// a variable with two has none to lend.
-    pub fn loan(&self) -> Result<Loan> {
+    #[inline]
+    pub fn loan(&self) -> Result<Loan<'_>> {
         let me = self.segment().registration("loan")?;
         if self.slots() <= 2 {
             return Err(self.cannot_borrow(false));
         }
         let core = self.core();
         let system = self.segment().system();
-        let deadline = Deadline::new(self.write_timeout());
-        let mut deferral = Deferral::new();
-        let claim = self.claim_within(&deadline, &mut deferral, || {
-            core.claim_to_loan(&system, me.participant, &me.local.suspects)
-        });
-        let claim = claim.map_err(|error| match error.reason() {
-            Reason::NoFreeSlot { .. } => self.cannot_borrow(false),
-            _ => error,
-        })?;
+        let claim = || core.claim_to_loan(&system, me.participant, &me.local.suspects);
+        let claim = match claim() {
+            Ok(claim) => claim,
+            Err(error) => {
+                let mut deferral = Deferral::new();
+                let claimed =
+                    self.claim_patiently(error, self.write_timeout(), &mut deferral, claim);
+                claimed.map_err(|error| match error.reason() {
+                    Reason::NoFreeSlot { .. } => self.cannot_borrow(false),
+                    _ => error,
+                })?
+            }
+        };
         Ok(Loan {
-            variable: self.clone(),
+            variable: Cow::Borrowed(self),
             generation: me.generation,
             claim,
         })
@@ -102,17 +119,27 @@ impl HostVariable {
 
 /// The latest value at the time it was borrowed, in place.
 #[derive(Debug)]
-pub struct Borrow {
-    variable: HostVariable,
+pub struct Borrow<'a> {
+    variable: Cow<'a, HostVariable>,
     generation: u32,
     pin: Pin,
 }
 
-impl Borrow {
+impl<'a> Borrow<'a> {
     /// What was borrowed.
     #[must_use]
     pub fn sample(&self) -> Sample {
         self.pin.sample()
+    }
+
+    /// The same with a handle of its own, so that it can be kept anywhere.
+    #[must_use]
+    pub fn into_owned(mut self) -> Borrow<'static> {
+        Borrow {
+            variable: Cow::Owned(self.variable.as_ref().clone()),
+            generation: std::mem::replace(&mut self.generation, OVER),
+            pin: Pin::from_parts(self.pin.slot(), self.pin.sample()),
+        }
     }
 
     /// How many bytes it has.
@@ -139,19 +166,18 @@ impl Borrow {
     }
 }
 
-impl Drop for Borrow {
+impl Drop for Borrow<'_> {
+    #[inline]
     fn drop(&mut self) {
-        // In a forked child the pin is its parent's.
+        // In a forked child the pin is its parent's; or somebody else has it now.
         if self.generation != fork::generation() {
             return;
         }
         let pin = Pin::from_parts(self.pin.slot(), self.pin.sample());
         if let Ok(me) = self.variable.segment().registration("borrow") {
-            let mut pins = me.local.pins.lock().unwrap_or_else(PoisonError::into_inner);
-            let system = self.variable.segment().system();
-            self.variable
-                .core()
-                .unpin(&system, me.participant, &mut pins, pin);
+            let (core, system) = (self.variable.core(), self.variable.segment().system());
+            let pins = &me.local.pins;
+            pins.with(|pins| core.unpin(&system, me.participant, pins, pin));
         }
     }
 }
@@ -159,13 +185,23 @@ impl Drop for Borrow {
 /// A slot to be filled in place. Dropped without being published it goes back,
 /// and the latest value stays.
 #[derive(Debug)]
-pub struct Loan {
-    variable: HostVariable,
+pub struct Loan<'a> {
+    variable: Cow<'a, HostVariable>,
     generation: u32,
     claim: Claim,
 }
 
-impl Loan {
+impl<'a> Loan<'a> {
+    /// The same with a handle of its own, so that it can be kept anywhere.
+    #[must_use]
+    pub fn into_owned(mut self) -> Loan<'static> {
+        Loan {
+            variable: Cow::Owned(self.variable.as_ref().clone()),
+            generation: std::mem::replace(&mut self.generation, OVER),
+            claim: Claim::from_slot(self.claim.slot()),
+        }
+    }
+
     /// How many bytes the value can have.
     #[must_use]
     pub fn capacity(&self) -> usize {
@@ -208,6 +244,7 @@ impl Loan {
     /// # Errors
     /// They are too many, the variable was removed, or this is a forked child
     /// and the loan its parent's. The slot goes back in any case.
+    #[inline]
     pub fn publish(self, length: usize, encoding: Encoding) -> Result<Sample> {
         self.publish_replacing(length, encoding, None)
     }
@@ -229,32 +266,36 @@ impl Loan {
         Err(self.variable.error(Reason::PermissionDenied { operation }))
     }
 
+    #[inline]
     fn publish_replacing(
-        self,
+        mut self,
         length: usize,
         encoding: Encoding,
         replaces: Option<u64>,
     ) -> Result<Sample> {
-        let variable = self.variable.clone();
-        let checked = variable.core().check_size(length);
-        let length = checked.map_err(|error| variable.write_error(error))?;
+        let checked = self.variable.core().check_size(length);
+        let length = checked.map_err(|error| self.variable.write_error(error))?;
         self.check_generation()?;
+        let variable = self.variable.as_ref();
         let me = variable.segment().registration("publish")?;
         // From here on the claim is given back by publishing.
-        let claim = Claim::from_slot(ManuallyDrop::new(self).claim.slot());
-        let deadline = Deadline::new(variable.write_timeout());
+        self.generation = OVER;
+        let claim = Claim::from_slot(self.claim.slot());
         let details = Details {
             length,
             encoding,
             replaces,
         };
-        variable.publish_within(&deadline, &variable.segment().system(), me, claim, &details)
+        let core = variable.core();
+        let (timeout, system) = (variable.write_timeout(), variable.segment().system());
+        variable.publish(&core, timeout, &system, me, claim, &details)
     }
 }
 
-impl Drop for Loan {
+impl Drop for Loan<'_> {
+    #[inline]
     fn drop(&mut self) {
-        // In a forked child the claim is its parent's.
+        // In a forked child the claim is its parent's; or somebody else has it now.
         if self.generation != fork::generation() {
             return;
         }

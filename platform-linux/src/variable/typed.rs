@@ -1,6 +1,6 @@
 //! Variables for values of one type.
 
-use super::{Deadline, HostVariable};
+use super::HostVariable;
 use crate::error::{Reason, Result};
 use crate::interrupt::Deferral;
 use core::marker::PhantomData;
@@ -77,10 +77,8 @@ impl<C: Codec> TypedVariable<C> {
         let core = variable.core();
         let system = variable.segment().system();
         let mut deferral = Deferral::new();
-        let deadline = Deadline::new(variable.write_timeout());
-        let claim = variable.claim_within(&deadline, &mut deferral, || {
-            core.claim(&system, me.participant, &me.local.suspects)
-        })?;
+        let timeout = variable.write_timeout();
+        let claim = variable.claim(&core, timeout, &system, me, &mut deferral)?;
         let mut sink = SlotSink {
             core: &core,
             claim: &claim,
@@ -110,7 +108,7 @@ impl<C: Codec> TypedVariable<C> {
             encoding: C::ENCODING,
             replaces,
         };
-        variable.publish_within(&deadline, &system, me, claim, &details)
+        variable.publish(&core, timeout, &system, me, claim, &details)
     }
 
     /// The latest value.

@@ -104,7 +104,7 @@ fn act_on_variable(operation: &str) -> Option<Act> {
         }),
         // Borrowed before, read in place after.
         "borrowed" => {
-            let borrow = variable.borrow().unwrap_or_else(fail);
+            let borrow = variable.borrow().unwrap_or_else(fail).into_owned();
             Box::new(move || {
                 let mut value = vec![0; SIZE];
                 borrow.copy_to(0, &mut value);
@@ -122,7 +122,7 @@ fn act_on_variable(operation: &str) -> Option<Act> {
         }),
         // Loaned before, filled and published after.
         "loaned" => {
-            let mut loan = variable.loan().unwrap_or_else(fail);
+            let mut loan = variable.loan().unwrap_or_else(fail).into_owned();
             Box::new(move || {
                 loan.write_at(0, &pattern(SIZE, 8))?;
                 loan.publish(SIZE, Encoding::RAW)

@@ -289,9 +289,11 @@ impl Witness {
     }
 
     /// A borrow, and the bytes that it has to keep.
-    pub(crate) fn hold_borrow(&mut self, row: &Row) -> Option<(Borrow, Vec<u8>)> {
+    pub(crate) fn hold_borrow(&mut self, row: &Row) -> Option<(Borrow<'static>, Vec<u8>)> {
         let mut handle = self.take(row, false)?;
-        let borrow = row.run(Operation::Borrow, self.object, || handle.variable.borrow());
+        let borrow = row.run(Operation::Borrow, self.object, || {
+            handle.variable.borrow().map(Borrow::into_owned)
+        });
         let held = borrow.as_ref().ok().map(|borrow| {
             let mut bytes = vec![0; borrow.size()];
             borrow.copy_to(0, &mut bytes);
@@ -475,9 +477,11 @@ impl Witness {
     }
 
     /// A loan that is kept for a while.
-    pub(crate) fn hold_loan(&mut self, row: &Row) -> Option<Loan> {
+    pub(crate) fn hold_loan(&mut self, row: &Row) -> Option<Loan<'static>> {
         let handle = self.take(row, false)?;
-        let loan = row.run(Operation::Loan, self.object, || handle.variable.loan());
+        let loan = row.run(Operation::Loan, self.object, || {
+            handle.variable.loan().map(Loan::into_owned)
+        });
         self.keep(handle, &loan);
         loan.ok()
     }
