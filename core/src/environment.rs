@@ -81,6 +81,10 @@ pub enum Step {
     Borrowed,
     /// Borrow: my bit is cleared.
     Unpinned,
+    /// Lease: my claim is in the lease word.
+    Leased,
+    /// Lease: it is gone again.
+    LeaseEnded,
     /// Call: a cell is mine.
     Drafted,
     /// Call: the arguments are in, and the ticket is taken.

@@ -32,7 +32,10 @@ pub type ReservedWord = u32;
 /// | this | synchronizes with |
 /// |---|---|
 /// | [`Publish`](Site::Publish) | [`Observe`](Site::Observe), [`ObserveToWrite`](Site::ObserveToWrite) |
-/// | [`ReleaseClaim`](Site::ReleaseClaim), [`Unpin`](Site::Unpin), [`Recover`](Site::Recover) | [`Claim`](Site::Claim), [`Pin`](Site::Pin) |
+/// | [`ReleaseClaim`](Site::ReleaseClaim), [`Unpin`](Site::Unpin), [`Recover`](Site::Recover) | [`Claim`](Site::Claim), [`Pin`](Site::Pin), [`Drain`](Site::Drain), [`FreeLook`](Site::FreeLook) |
+/// | [`Drain`](Site::Drain) | [`Claim`](Site::Claim) |
+/// | [`EndLease`](Site::EndLease), [`Recover`](Site::Recover) | [`Lease`](Site::Lease), [`LeaseCheck`](Site::LeaseCheck) |
+/// | [`ExclusivePublish`](Site::ExclusivePublish) | [`Observe`](Site::Observe); by the order of all, [`PinOrder`](Site::PinOrder) and [`ExclusiveOrder`](Site::ExclusiveOrder) |
 /// | [`BusyFence`](Site::BusyFence) | [`ValidateFence`](Site::ValidateFence), [`VersionFence`](Site::VersionFence) |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Site {
@@ -70,6 +73,24 @@ pub enum Site {
     Unpin,
     /// A reaper clears the marks of a dead participant.
     Recover,
+    /// A writer becomes the only one.
+    Lease,
+    /// It makes sure that no other one is at work any more.
+    Drain,
+    /// It gives that back.
+    EndLease,
+    /// Another writer, which has just claimed a slot, looks whether there is one.
+    LeaseCheck,
+    /// The only writer looks for a slot that nobody has pinned.
+    FreeLook,
+    /// It does so after it has published the value before.
+    ExclusiveOrder,
+    /// As `BusyFence`, for the only writer.
+    ExclusiveBusyFence,
+    /// As `Publish`, for the only writer.
+    ExclusivePublish,
+    /// A borrower looks at the latest word after it has set its bit.
+    PinOrder,
     /// The surroundings say that a participant is dead. Only models have this in
     /// their hands: see [`try_take`](crate::Environment::try_take).
     #[cfg(robot_ipc_loom)]
@@ -174,6 +195,23 @@ macro_rules! sites {
 }
 
 sites!(Site, TunnelSite);
+
+/// What comes before this is, in the one order of all sequentially consistent
+/// operations, before what comes after it.
+///
+/// The operations on both sides are sequentially consistent themselves, which says
+/// just that, so nothing is to be done. The model checker knows no such operations
+/// but only such fences, and here is one.
+#[cfg(not(robot_ipc_loom))]
+#[inline(always)]
+pub fn sequential(_site: Site) {}
+/// See the other definition.
+#[cfg(robot_ipc_loom)]
+pub fn sequential(site: Site) {
+    if site.present() {
+        fence(Ordering::SeqCst);
+    }
+}
 
 /// Which site a model weakens. The checker runs every modelled thread on the
 /// thread that called it, so a thread-local of std reaches all of them.

@@ -19,6 +19,7 @@
 //!
 //! ```text
 //! latest   version:24 | retired:1 | waiting:1 | slot:6     (slot 63: nothing written)
+//! lease    claim:8                                         0: any number of writers
 //! owner    claim:8    | pins:24                            one per slot
 //! stamp    version:31 | busy:1                             one per slot
 //! high     the version's upper 32 bits                     one per slot
@@ -33,6 +34,7 @@
 //! | word | who |
 //! |---|---|
 //! | `latest` | a writer that holds a claim (publish), a waiter (waiting bit), whoever retires the variable (retired bit): always by compare-and-swap or `fetch_or` |
+//! | `lease` | a writer from 0; that writer, or after its death whoever recovers it, back to 0 |
 //! | `owner`: claim | a writer from 0; that writer, or after its death whoever recovers it, back to 0 |
 //! | `owner`: pin bit *i* | participant *i*; after its death whoever recovers it |
 //! | `stamp`, `high`, length, encoding, time, payload | only who holds the claim |
@@ -41,7 +43,7 @@
 //!
 //! *Write.* 1 look at `latest`. 2 claim: from the slot after the latest on, take
 //! the first whose owner word is 0; the first few slots, which a cache holds, come
-//! before the others. 3 look at `latest` again: if it is this slot
+//! before the others. Look at `lease`: if somebody is the only writer, let go. 3 look at `latest` again: if it is this slot
 //! now, let go and go on searching. 4 mark the stamp busy, then a fence. 5 payload,
 //! length, encoding, time. 6 version and high half of it, not busy. 7 publish: swap
 //! `latest`; if somebody else was faster, back to 6. 8 let go of the claim. 9 wake
@@ -65,6 +67,7 @@
 //! | write 4, 5 | the same, the slot busy or half filled | the same: nobody reads it |
 //! | write 6 | the same; the slot has a version, but `latest` does not name it | the same |
 //! | write 7 | the value is published, its slot claimed | the new value; the claim is cleared by recovery |
+//! | an exclusive write | the lease, perhaps a slot that is busy or half filled | the latest value as it was; the lease is taken over |
 //! | write 8 | nobody wakes those who wait | they look again at the end of their slice |
 //! | borrow | a pin bit | one slot fewer |
 //! | recovery | a part of the marks is cleared | the next recovery clears the rest |
@@ -80,6 +83,7 @@
 //! it saw, the swap succeeds and a version is given a second time. The published
 //! values are whole all the same.
 
+mod exclusive;
 #[cfg(not(robot_ipc_loom))]
 mod layout;
 #[cfg(all(test, robot_ipc_loom))]
@@ -93,6 +97,7 @@ mod tests;
 mod word;
 mod write;
 
+pub use exclusive::{ExclusiveDetails, Lease, LeaseError};
 #[cfg(not(robot_ipc_loom))]
 pub use layout::{
     InitialBytes, MappedVariable, SLOTS_OFFSET, StaticVariable, VariableControl, VariableGeometry,
@@ -103,6 +108,7 @@ pub use suspects::Suspects;
 pub use word::Latest;
 
 use crate::codec::Encoding;
+use crate::participant::Participant;
 use crate::sync::Ordering::Acquire;
 use crate::sync::{AtomicU32, ReservedWord, Site};
 
@@ -160,6 +166,8 @@ pub trait Memory {
     fn max_size(&self) -> u32;
     /// The word that says which slot is the latest.
     fn latest(&self) -> &AtomicU32;
+    /// The word that says who is the only writer: the lease.
+    fn lease(&self) -> &AtomicU32;
     /// The word that says who holds a slot.
     fn owner(&self, slot: u32) -> &AtomicU32;
     /// The other words of a slot.
@@ -204,6 +212,8 @@ pub enum ClaimError {
     Retired,
     /// All slots but the latest are written, pinned or loaned. Try again.
     NoFreeSlot,
+    /// That one is the only writer.
+    Leased(Participant),
     /// The words in memory contradict each other.
     Corrupt,
 }

@@ -18,7 +18,7 @@ const SOURCES: u64 = robot_ipc_core::hash_of_sources!(
     "pickle/decode.rs" "pickle/error.rs"
     "pickle/graph.rs" "pickle/opcode.rs" "pickle/text.rs" "segment.rs" "segment/layout.rs" "segment/participation.rs" "segment/removal.rs"
     "sharing.rs" "shm.rs" "spinning.rs" "steps.rs" "testing.rs"
-    "truncation.rs" "truncation/mapping.rs" "variable.rs" "variable/borrow.rs"
+    "truncation.rs" "truncation/mapping.rs" "variable.rs" "variable/borrow.rs" "variable/exclusive.rs"
     "variable/options.rs" "variable/typed.rs" "variable/waiting.rs"
 ) ^ robot_ipc_core::build_id::SOURCES;
 

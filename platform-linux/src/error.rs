@@ -214,6 +214,11 @@ pub enum Reason {
         /// Who holds slots.
         holders: Holders,
     },
+    /// Somebody is the only one who may write it.
+    ExclusiveWriter {
+        /// Its process id, as it told it.
+        pid: u32,
+    },
     /// Only the first processes of an object can borrow, and this is a later one.
     TooManyBorrowers,
     /// As many processes as an object can have are using it already.

@@ -74,4 +74,4 @@ pub use robot_ipc_core::variable::Sample;
 pub use segment::Census;
 pub use shm::Place;
 pub use truncation::survive_truncation;
-pub use variable::{Borrow, HostVariable, Loan, TypedVariable, VariableOptions};
+pub use variable::{Borrow, ExclusiveWriter, HostVariable, Loan, TypedVariable, VariableOptions};

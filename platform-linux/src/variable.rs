@@ -1,11 +1,13 @@
 //! The host variable: a named latest value of this machine.
 
 mod borrow;
+mod exclusive;
 mod options;
 mod typed;
 mod waiting;
 
 pub use borrow::{Borrow, Loan};
+pub use exclusive::ExclusiveWriter;
 pub use options::VariableOptions;
 pub use typed::TypedVariable;
 use waiting::{Deadline, Patience, Waited};
@@ -232,21 +234,21 @@ impl HostVariable {
         let claim = || core.claim(system, me.participant, &me.local.suspects);
         match claim() {
             Ok(claim) => Ok(claim),
-            Err(error) => self.claim_patiently(error, timeout, deferral, claim),
+            Err(error) => self.try_patiently(error, timeout, deferral, claim),
         }
     }
 
-    /// Claims a slot where that has just failed; tries again until time is up while none
-    /// is free.
+    /// Does what needs a slot where that has just failed; tries again until time is up
+    /// while none is free.
     #[cold]
     #[inline(never)]
-    fn claim_patiently(
+    fn try_patiently<T>(
         &self,
         mut error: ClaimError,
         timeout: Duration,
         deferral: &mut Deferral,
-        mut claim: impl FnMut() -> Result<Claim, ClaimError>,
-    ) -> Result<Claim> {
+        mut again: impl FnMut() -> Result<T, ClaimError>,
+    ) -> Result<T> {
         let deadline = Deadline::new(timeout);
         let mut patience = Patience::new(&deadline);
         loop {
@@ -262,12 +264,13 @@ impl HostVariable {
                     }
                     Waited::Interrupted => return Err(self.error(Reason::Interrupted)),
                 },
+                ClaimError::Leased(holder) => return Err(self.error(self.exclusive_reason(holder))),
                 ClaimError::Retired => return Err(self.error(Reason::Retired)),
                 ClaimError::Corrupt => return Err(self.error(Reason::Corrupt)),
             }
-            match claim() {
-                Ok(claim) => return Ok(claim),
-                Err(again) => error = again,
+            match again() {
+                Ok(done) => return Ok(done),
+                Err(failed) => error = failed,
             }
         }
     }
@@ -337,6 +340,7 @@ impl HostVariable {
                 Reason::Retired
             }
             WriteError::Publish(PublishError::Changed { version }) => Reason::Changed { version },
+            WriteError::Claim(ClaimError::Leased(holder)) => self.exclusive_reason(holder),
             WriteError::Claim(ClaimError::NoFreeSlot)
             | WriteError::Publish(PublishError::Contended) => Reason::Contended {
                 tried: Duration::ZERO,

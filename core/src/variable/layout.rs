@@ -4,7 +4,7 @@
 //! offset  size
 //!      0   256  Header            who made it, how large it is
 //!    256  2048  ParticipantTable  names for people
-//!   2304    64  latest            alone in its cache line
+//!   2304    64  latest, lease     alone in their cache line; the lease rarely changes
 //!   2368   256  owners            64 words; only writers and borrowers touch them
 //!   2624        slots             slot_count times slot_stride bytes:
 //!                +0   64          SlotHead
@@ -63,8 +63,10 @@ const_assert_eq!(offset_of!(SlotHead, reserved), 24);
 pub struct VariableControl {
     /// Which slot is the latest.
     pub latest: AtomicU32,
+    /// Who is the only writer.
+    pub lease: AtomicU32,
     /// Zero.
-    pub reserved: [AtomicU32; 15],
+    pub reserved: [AtomicU32; 14],
     /// Who holds each slot; two more than there can be slots.
     pub owners: [AtomicU32; 64],
 }
@@ -72,7 +74,8 @@ pub struct VariableControl {
 const_assert_eq!(size_of::<VariableControl>(), 320);
 const_assert_eq!(align_of::<VariableControl>(), 64);
 const_assert_eq!(offset_of!(VariableControl, latest), 0);
-const_assert_eq!(offset_of!(VariableControl, reserved), 4);
+const_assert_eq!(offset_of!(VariableControl, lease), 4);
+const_assert_eq!(offset_of!(VariableControl, reserved), 8);
 const_assert_eq!(offset_of!(VariableControl, owners), 64);
 const_assert!(MAX_SLOTS <= 62); // 63 is "nothing written"; 64 owner words
 
@@ -80,7 +83,8 @@ impl VariableControl {
     const fn new() -> Self {
         VariableControl {
             latest: AtomicU32::new(Latest::EMPTY.word()),
-            reserved: [const { AtomicU32::new(0) }; 15],
+            lease: AtomicU32::new(0),
+            reserved: [const { AtomicU32::new(0) }; 14],
             owners: [const { AtomicU32::new(0) }; 64],
         }
     }
@@ -365,6 +369,10 @@ impl Memory for MappedVariable<'_> {
     #[inline(always)]
     fn latest(&self) -> &AtomicU32 {
         &self.control().latest
+    }
+    #[inline(always)]
+    fn lease(&self) -> &AtomicU32 {
+        &self.control().lease
     }
     #[inline(always)]
     fn owner(&self, slot: u32) -> &AtomicU32 {

@@ -18,6 +18,7 @@
 extern crate std;
 
 mod deaths;
+mod exclusive;
 mod needed;
 mod values;
 
@@ -56,6 +57,7 @@ struct Shared {
     /// Stored to before each access, and never read: see [`Segment::any_thread`].
     turn: AtomicU32,
     latest: AtomicU32,
+    lease: AtomicU32,
     slots: Vec<Slot>,
     /// By index: 1 while somebody holds it. Indices past the end are held for ever.
     held: Vec<AtomicU32>,
@@ -99,6 +101,7 @@ impl Segment {
         Segment(Arc::new(Shared {
             turn: word(0),
             latest: word(Latest::new(START, 0).word()),
+            lease: word(0),
             slots: (0..slots).map(slot).collect(),
             held: (0..mortals).map(|_| word(1)).collect(),
             futex: Mutex::new(()),
@@ -154,6 +157,10 @@ impl Memory for Segment {
     fn latest(&self) -> &AtomicU32 {
         self.any_thread();
         &self.0.latest
+    }
+    fn lease(&self) -> &AtomicU32 {
+        self.any_thread();
+        &self.0.lease
     }
     fn owner(&self, slot: u32) -> &AtomicU32 {
         &self.slot(slot).owner
@@ -231,6 +238,37 @@ impl Party {
             replaces,
         };
         let sample = self.variable.publish(self, self.me, claim, &details)?;
+        Ok(sample.version)
+    }
+
+    /// Becomes the only writer, unless somebody is, or is at work.
+    fn lease(&self) -> Option<Lease> {
+        let mut lease = self.variable.begin_lease(self, self.me).ok()?;
+        let settled = self
+            .variable
+            .settle(self, self.me, &self.suspects, &mut lease);
+        if settled.is_ok() {
+            return Some(lease);
+        }
+        self.variable.end_lease(self, self.me);
+        None
+    }
+
+    /// Writes `number` as the only writer; the version it has got.
+    fn write_exclusively(&self, lease: &mut Lease, number: u32) -> Result<u64, WriteError> {
+        self.now.set(number);
+        let details = ExclusiveDetails {
+            encoding: Encoding(number),
+            has_time: true,
+        };
+        let sample = self.variable.write_exclusively(
+            self,
+            self.me,
+            &self.suspects,
+            lease,
+            &bytes_of(number),
+            details,
+        )?;
         Ok(sample.version)
     }
 

@@ -4,8 +4,8 @@ use super::{Claim, ClaimError, MAX_SLOTS, Memory, ReadError, Sample, Suspects, V
 use crate::environment::{Environment, Step};
 use crate::participant::{MAX_PINNING_PARTICIPANTS, Participant};
 use crate::recovery::Recoverable;
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::Site;
+use crate::sync::Ordering::{Relaxed, Release, SeqCst};
+use crate::sync::{Site, sequential};
 use word::{claim_of, pins_of};
 
 /// How often a borrow starts again before it reports that it was contended.
@@ -120,9 +120,14 @@ impl<M: Memory> Variable<M> {
                 // `latest` is not looked at again, before the bit is set. If
                 // the writer of another value had this slot in between, this
                 // sees that it has published.
-                let before = owner.fetch_or(bit, Site::Pin.order(Acquire));
+                // Sequentially consistent, as the look after it, since an exclusive
+                // writer does the two things the other way round: see `exclusive`.
+                let before = owner.fetch_or(bit, Site::Pin.order(SeqCst));
                 environment.step(Step::Pinned);
-                let now = word::Latest::from_word(self.memory.latest().load(Relaxed));
+                if Site::Pin.present() {
+                    sequential(Site::PinOrder);
+                }
+                let now = word::Latest::from_word(self.memory.latest().load(SeqCst));
                 let mine = claim_of(before) == 0
                     && (!Site::PinRecheck.present() || now.same_value(latest));
                 if !mine {

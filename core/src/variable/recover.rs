@@ -19,6 +19,17 @@ impl<M: Memory> Recoverable for Variable<M> {
         environment.step(Step::Taken);
         let pin = dead.pin_bit().unwrap_or(0);
         let mut held = 0;
+        let lease = self.memory.lease();
+        // SYNC recover ↔ lease, lease-check: as below.
+        let release = Site::Recover.order(Release);
+        if lease.load(Relaxed) == dead.claim()
+            && lease
+                .compare_exchange(dead.claim(), 0, release, Relaxed)
+                .is_ok()
+        {
+            held += 1;
+            environment.step(Step::Recovered);
+        }
         // An error of one that fuzzing has to find, see `fuzz/run`; else nothing.
         let planted = cfg!(robot_ipc_planted_bug) as u32;
         for slot in 0..self.memory.slot_count() - planted {
@@ -42,7 +53,8 @@ impl<M: Memory> Recoverable for Variable<M> {
     }
 
     fn parties(&self) -> impl Iterator<Item = Participant> {
-        (0..self.memory.slot_count()).flat_map(|slot| self.holders(slot))
+        let holders = (0..self.memory.slot_count()).flat_map(|slot| self.holders(slot));
+        self.leaseholder().into_iter().chain(holders)
     }
 
     fn is_retired(&self) -> bool {

@@ -84,21 +84,9 @@ impl<M: Memory> Variable<M> {
             return Err(ClaimError::Corrupt);
         }
         environment.step(Step::Looked);
-        let hot = self.memory.hot_slots();
         // Asked for only if a slot is in the way, and once.
         let mut now_ns = None;
-        let mut slot = latest.slot().map_or(hot, |slot| slot.min(hot)) + 1;
-        for turn in 0..count {
-            // Round the hot slots, then through the others.
-            if turn < hot && slot >= hot {
-                slot = 0;
-            }
-            let candidate = if turn < hot { slot } else { turn };
-            slot += 1;
-            let slot = candidate;
-            if latest.slot() == Some(slot) && turn + 1 < count {
-                continue;
-            }
+        for slot in self.slots_to_write(latest.slot()) {
             let owner = self.memory.owner(slot);
             let marks = owner.load(Relaxed);
             if marks != 0 {
@@ -117,6 +105,10 @@ impl<M: Memory> Variable<M> {
                 continue;
             }
             environment.step(Step::Claimed);
+            if let Err(error) = self.check_lease(environment, me) {
+                self.release(owner);
+                return Err(error);
+            }
             // Relaxed: the swap above has made everything visible that was done
             // before the slot was let go of, its publication included.
             let latest = Latest::from_word(self.memory.latest().load(Relaxed));
@@ -137,6 +129,26 @@ impl<M: Memory> Variable<M> {
             return Ok(Claim { slot });
         }
         Err(ClaimError::NoFreeSlot)
+    }
+
+    /// The slots in the order in which a writer looks at them: round the hot ones, from
+    /// the one after the latest on, then the others. The latest itself, unless it comes
+    /// last, is left out.
+    #[inline(always)]
+    pub(super) fn slots_to_write(&self, latest: Option<u32>) -> impl Iterator<Item = u32> {
+        let (hot, count) = (self.memory.hot_slots(), self.memory.slot_count());
+        let mut next = latest.map_or(hot, |slot| slot.min(hot)) + 1;
+        (0..count).filter_map(move |turn| {
+            let slot = if turn >= hot {
+                turn
+            } else if next >= hot {
+                0
+            } else {
+                next
+            };
+            next = slot + 1;
+            (latest != Some(slot) || turn + 1 == count).then_some(slot)
+        })
     }
 
     /// Copies `bytes` into a claimed slot's payload at `offset` (part of step 5).

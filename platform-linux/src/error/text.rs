@@ -169,6 +169,11 @@ impl fmt::Display for Reason {
                 )?;
                 write_holders(f, holders)
             }
+            Reason::ExclusiveWriter { pid } => write!(
+                f,
+                "process {pid} is its exclusive writer; nobody else can write it until that ends or \
+                 lets go of it"
+            ),
             Reason::TooManyBorrowers => write!(
                 f,
                 "only the first {MAX_PINNING_PARTICIPANTS} processes that use it can borrow; read it instead"

@@ -107,6 +107,8 @@ pub enum ripc_status {
     RIPC_FORKED = 45,
     /// The object's file was cut short while it was open; see `ripc_survive_truncation`.
     RIPC_TRUNCATED = 46,
+    /// Another process, or another handle, is the only one who may write the variable.
+    RIPC_EXCLUSIVE = 47,
 }
 
 use ripc_status::*;
@@ -139,6 +141,7 @@ impl From<&Reason> for ripc_status {
             Reason::Contended { .. } => RIPC_CONTENDED,
             Reason::Changed { .. } => RIPC_CHANGED,
             Reason::CannotBorrow { .. } | Reason::TooManyBorrowers => RIPC_CANNOT_BORROW,
+            Reason::ExclusiveWriter { .. } => RIPC_EXCLUSIVE,
             Reason::TooManyParticipants => RIPC_TOO_MANY_PARTICIPANTS,
             Reason::ReadOnly { .. } => RIPC_READ_ONLY,
             Reason::TimedOut { .. } => RIPC_TIMED_OUT,

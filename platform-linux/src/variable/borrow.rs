@@ -101,8 +101,7 @@ impl HostVariable {
             Ok(claim) => claim,
             Err(error) => {
                 let mut deferral = Deferral::new();
-                let claimed =
-                    self.claim_patiently(error, self.write_timeout(), &mut deferral, claim);
+                let claimed = self.try_patiently(error, self.write_timeout(), &mut deferral, claim);
                 claimed.map_err(|error| match error.reason() {
                     Reason::NoFreeSlot { .. } => self.cannot_borrow(false),
                     _ => error,

@@ -1,6 +1,7 @@
 //! What shows that each ordering is needed: without it a model fails.
 
 use super::deaths::*;
+use super::exclusive::*;
 use super::values::*;
 use super::*;
 use crate::loom_models::each_site_is_needed;
@@ -42,6 +43,24 @@ each_site_is_needed! {
     without_release_a_pin_ends_too_early: Unpin in borrower_and_writer;
     /// Against a recovered slot that is free before it is known to be the latest.
     without_release_a_recovery_hides_a_publication: Recover in recovered_by_another;
+    /// Against a lease that begins before the last one has ended.
+    without_acquire_a_lease_begins_too_early: Lease in two_leaseholders;
+    /// Against a writer that is still at work when another one is the only one.
+    without_its_looks_a_lease_is_not_the_only_one: Drain in leaseholder_and_writer;
+    /// Against a lease that ends before its values are there.
+    without_release_a_lease_ends_too_early: EndLease in leaseholder_and_writer;
+    /// Against a slot that the last leaseholder has made the latest.
+    without_acquire_a_claim_takes_what_a_leaseholder_published: LeaseCheck in leaseholder_and_writer;
+    /// Against a slot that is written while it is being read in place.
+    without_acquire_a_leaseholder_writes_what_is_borrowed: FreeLook in leaseholder_and_borrower;
+    /// Against looking for a pin before the other value is published.
+    without_order_a_leaseholder_overlooks_a_pin: ExclusiveOrder in leaseholder_and_borrower;
+    /// Against looking for another value before the pin is set.
+    without_order_a_borrower_overlooks_a_publication: PinOrder in leaseholder_and_borrower;
+    /// Against a payload that is changed before it is marked.
+    without_its_fence_the_leaseholders_mark_comes_too_late: ExclusiveBusyFence in leaseholder_and_reader;
+    /// Against a word that leads to a payload that is not there yet.
+    without_release_a_leaseholder_publishes_too_early: ExclusivePublish in leaseholder_and_reader;
     /// Against a death that is known before what was done in life.
     without_acquire_a_death_hides_a_publication: Proof in recovered_by_another;
 }
