@@ -92,7 +92,7 @@ impl<'a> Words<'a> {
     /// Copies `bytes` to `offset`; what would not fit is left out (callers
     /// have checked, and this never panics). Bytes around them keep their
     /// values, which asks that nobody else writes here meanwhile.
-    #[inline]
+    #[inline(always)]
     pub fn copy_in(&self, offset: usize, bytes: &[u8]) {
         let Some((words, lead)) = self.tail(offset) else {
             return;
@@ -133,7 +133,7 @@ impl<'a> Words<'a> {
 
     /// Copies the bytes at `offset` out; what lies beyond the end is left as it
     /// was (callers have checked, and this never panics).
-    #[inline]
+    #[inline(always)]
     pub fn copy_out(&self, offset: usize, bytes: &mut [u8]) {
         let Some((words, lead)) = self.tail(offset) else {
             return;

@@ -39,6 +39,7 @@ fn main() {
     };
     match *role {
         "write-forever" => writing::write_forever(rest),
+        "write-exclusively" => writing::write_exclusively(rest),
         "write-when-told" => writing::write_when_told(rest),
         "stop-in-write" => writing::stop_in_write(rest),
         "stop-in-recovery" => writing::stop_in_recovery(rest),

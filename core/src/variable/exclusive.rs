@@ -148,20 +148,18 @@ impl<M: Memory> Variable<M> {
     ///
     /// # Errors
     /// As [`write`](Variable::write); nothing was published then, and the lease stays.
+    /// While no slot is free, [`take_back_slots`](Variable::take_back_slots) may help.
     #[inline(always)]
     pub fn write_exclusively<E: Environment>(
         &self,
         environment: &E,
-        me: Participant,
-        suspects: &Suspects,
         lease: &mut Lease,
         bytes: &[u8],
         details: ExclusiveDetails,
     ) -> Result<Sample, WriteError> {
         let length = self.check_size(bytes.len())?;
-        let slot = match self.free_slot(lease.latest.slot()) {
-            Some(slot) => slot,
-            None => self.free_slot_of_the_dead(environment, me, suspects, lease)?,
+        let Some(slot) = self.free_slot(lease.latest.slot()) else {
+            return Err(WriteError::Claim(ClaimError::NoFreeSlot));
         };
         let version = (lease.version + 1) % VERSION_MODULUS;
         let (low, high) = version_halves(version);
@@ -286,15 +284,15 @@ impl<M: Memory> Variable<M> {
             })
     }
 
+    /// Takes back the slots that the dead hold, as far as they have held them for a
+    /// while. A claim does that by itself.
     #[cold]
-    #[inline(never)]
-    fn free_slot_of_the_dead<E: Environment>(
+    pub fn take_back_slots<E: Environment>(
         &self,
         environment: &E,
         me: Participant,
         suspects: &Suspects,
-        lease: &Lease,
-    ) -> Result<u32, WriteError> {
+    ) {
         let now_ns = environment.now_ns();
         for slot in 0..self.memory.slot_count() {
             let marks = self.memory.owner(slot).load(Relaxed);
@@ -302,7 +300,5 @@ impl<M: Memory> Variable<M> {
                 self.look_into(environment, me, suspects, slot, marks, now_ns);
             }
         }
-        self.free_slot(lease.latest.slot())
-            .ok_or(WriteError::Claim(ClaimError::NoFreeSlot))
     }
 }

@@ -261,15 +261,11 @@ impl Party {
             encoding: Encoding(number),
             has_time: true,
         };
-        let sample = self.variable.write_exclusively(
-            self,
-            self.me,
-            &self.suspects,
-            lease,
-            &bytes_of(number),
-            details,
-        )?;
-        Ok(sample.version)
+        let bytes = bytes_of(number);
+        let written = self
+            .variable
+            .write_exclusively(self, lease, &bytes, details);
+        Ok(written?.version)
     }
 
     fn claim(&self) -> Claim {

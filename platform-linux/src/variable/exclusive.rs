@@ -74,27 +74,6 @@ impl HostVariable {
         Ok(writer)
     }
 
-    /// Writes where that has just failed; while slots are borrowed it tries again, until
-    /// time is up.
-    #[cold]
-    #[inline(never)]
-    fn write_patiently(
-        &self,
-        error: WriteError,
-        deferral: &mut Deferral,
-        mut write: impl FnMut() -> Result<Sample, WriteError>,
-    ) -> Result<Sample> {
-        let WriteError::Claim(error) = error else {
-            return Err(self.write_error(error));
-        };
-        let again = || match write() {
-            Err(WriteError::Claim(error)) => Err(error),
-            written => Ok(written),
-        };
-        let written = self.try_patiently(error, self.write_timeout(), deferral, again)?;
-        written.map_err(|error| self.write_error(error))
-    }
-
     /// That `holder` is the only writer.
     pub(super) fn exclusive_reason(&self, holder: Participant) -> Reason {
         let pid = self.segment().pid(holder);
@@ -140,22 +119,45 @@ impl ExclusiveWriter {
             let what = "exclusive writer";
             return Err(variable.error(Reason::Forked { what }));
         }
-        let me = variable.segment().registration("write")?;
-        let (core, system) = (variable.core(), variable.segment().system());
         let details = ExclusiveDetails {
             encoding,
             has_time: self.has_times,
         };
-        let (participant, lease) = (self.participant, &mut self.lease);
-        let mut deferral = Deferral::new();
-        let mut write = || {
-            let suspects = &me.local.suspects;
-            core.write_exclusively(&system, participant, suspects, lease, bytes, details)
-        };
-        match write() {
+        let _deferral = Deferral::new();
+        let (core, system) = (variable.core(), variable.segment().system());
+        match core.write_exclusively(&system, &mut self.lease, bytes, details) {
             Ok(sample) => Ok(sample),
-            Err(error) => variable.write_patiently(error, &mut deferral, write),
+            Err(error) => self.write_patiently(error, bytes, details),
         }
+    }
+
+    /// Writes where that has just failed; while slots are borrowed it tries again, until
+    /// time is up.
+    #[cold]
+    #[inline(never)]
+    fn write_patiently(
+        &mut self,
+        error: WriteError,
+        bytes: &[u8],
+        details: ExclusiveDetails,
+    ) -> Result<Sample> {
+        let variable = &self.variable;
+        let WriteError::Claim(error) = error else {
+            return Err(variable.write_error(error));
+        };
+        let me = variable.segment().registration("write")?;
+        let (core, system) = (variable.core(), variable.segment().system());
+        let again = || {
+            core.take_back_slots(&system, me.participant, &me.local.suspects);
+            match core.write_exclusively(&system, &mut self.lease, bytes, details) {
+                Err(WriteError::Claim(error)) => Err(error),
+                written => Ok(written),
+            }
+        };
+        let mut deferral = Deferral::new();
+        let timeout = variable.write_timeout();
+        let written = variable.try_patiently(error, timeout, &mut deferral, again)?;
+        written.map_err(|error| variable.write_error(error))
     }
 }
 

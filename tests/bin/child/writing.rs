@@ -29,6 +29,23 @@ pub(crate) fn write_forever(arguments: &[&str]) {
     }
 }
 
+/// `NAME`: says `leads` as the only writer, and writes as fast as it can until it is
+/// killed.
+pub(crate) fn write_exclusively(arguments: &[&str]) {
+    let variable = open(arguments[0]);
+    let mut writer = variable
+        .exclusive_writer()
+        .unwrap_or_else(|error| panic!("{error}"));
+    let mut buffer = vec![0; SIZE];
+    println!("leads");
+    for count in 0.. {
+        fill_pattern(&mut buffer, count);
+        writer
+            .write(&buffer)
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
 /// `NAME`: writes the pattern of each number it is told, and says its version.
 pub(crate) fn write_when_told(arguments: &[&str]) {
     let variable = open(arguments[0]);
