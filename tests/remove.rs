@@ -58,7 +58,7 @@ fn handles_on_a_removed_variable_fail_and_its_name_is_free() {
         &["stop-in-write", "v", "Stamped", "stop", "1"],
     );
     writer.expect("ready");
-    let borrow = old.borrow().expect("a borrow");
+    let borrow = old.borrow().expect("a borrow").into_owned();
     let mut loan = old.loan().expect("a loan");
     loan.write_at(0, b"late").expect("it fits");
     writer.say("go");

@@ -343,6 +343,7 @@ impl<'a> VariableWorld<'a> {
                 assert_eq!(free, None, "no slot was found, but there is one");
                 reached("no free slot");
             }
+            ClaimError::Leased(_) => panic!("nobody has a lease"),
             ClaimError::Corrupt => panic!("nothing is damaged"),
         }
     }

@@ -153,6 +153,8 @@ enum ripc_status
   RIPC_FORKED = 45,
   // The object's file was cut short while it was open; see `ripc_survive_truncation`.
   RIPC_TRUNCATED = 46,
+  // Another process, or another handle, is the only one who may write the variable.
+  RIPC_EXCLUSIVE = 47,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

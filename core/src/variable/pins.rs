@@ -103,6 +103,7 @@ impl<M: Memory> Variable<M> {
             return Err(BorrowError::TooFewSlots);
         }
         let mut crowded = false;
+        let mut has_reaped = false;
         for attempt in 0..BORROW_ATTEMPTS {
             let latest = self.latest();
             if latest.retired() {
@@ -149,7 +150,11 @@ impl<M: Memory> Variable<M> {
                     let pinned = self.pinned_slots();
                     self.clear_pin(owner, bit);
                     environment.step(Step::Unpinned);
-                    if pinned > count - 2 {
+                    if !has_reaped {
+                        // Writers may have had no reason to look at what the dead hold.
+                        has_reaped = true;
+                        self.reap_all(environment, me);
+                    } else if pinned > count - 2 {
                         return Err(BorrowError::TooManyPinned);
                     }
                     continue;
@@ -187,7 +192,13 @@ impl<M: Memory> Variable<M> {
         suspects: &Suspects,
     ) -> Result<Claim, ClaimError> {
         let claim = self.claim(environment, me, suspects)?;
-        if !self.are_two_free() {
+        let is_crowded = || {
+            !self.are_two_free() && {
+                self.reap_all(environment, me);
+                !self.are_two_free()
+            }
+        };
+        if is_crowded() {
             self.abandon(environment, me, claim);
             return Err(ClaimError::NoFreeSlot);
         }

@@ -66,7 +66,9 @@ fn until_it_fails<T>(mut act: impl FnMut() -> Result<T>) -> Result<String> {
 
 fn act_on_variable(operation: &str) -> Option<Act> {
     let is_read_only = operation.ends_with("-read-only");
-    let writer = VariableOptions::new().open("cut").unwrap_or_else(fail);
+    // Few slots, all of which are used: in its last page is one of them.
+    let options = VariableOptions::new().slots(4);
+    let writer = options.open("cut").unwrap_or_else(fail);
     writer.write(&pattern(SIZE, 7)).unwrap_or_else(fail);
     let options = VariableOptions::new().read_only(is_read_only);
     let variable = options.open("cut").unwrap_or_else(fail);
