@@ -1,0 +1,122 @@
+//! Everything that costs time, beside what it could cost at least.
+//!
+//!     cargo bench -p robot-ipc-tests
+//!     cargo bench -p robot-ipc-tests -- --quick --json report.json alone freshness
+//!
+//! A table: each figure stands beside a reference of the same run, and beside its goal if it
+//! has one. Goals are reported and never fail; what must not happen at all (a torn value, a
+//! rejected write) does. The parts of the table are `GROUPS`; what a part compares takes
+//! turns (`measuring.rs`). Where two sides are needed they are two processes on two
+//! processors (`worker.rs`).
+
+mod arguments;
+mod host;
+mod measuring;
+mod row;
+mod table;
+mod variable;
+mod worker;
+
+use arguments::Arguments;
+use measuring::{Rows, Scale};
+use row::Row;
+use std::process::{Command, ExitCode, Stdio};
+use support::Scratch;
+use support::folder::Folder;
+
+/// The parts of the table, in its order: a name to choose it by, and what measures it.
+const GROUPS: &[(&str, fn(&mut Context))] = &[("variable, one process", variable::alone)];
+
+/// What processes of this program do that are not the first one: a name, and what does
+/// it, with the arguments after the name and the processor.
+const ROLES: &[(&str, fn(&[&str]))] = &[];
+
+/// What every part of the table uses.
+pub(crate) struct Context {
+    pub(crate) scale: Scale,
+    /// Two processors for two sides; the same one twice if there is one only.
+    pub(crate) cores: [usize; 2],
+    /// Where the objects are that are measured.
+    pub(crate) scratch: Scratch,
+    group: &'static str,
+    rows: Vec<Row>,
+    faults: Vec<String>,
+}
+
+impl Context {
+    /// Adds rows to the table.
+    pub(crate) fn report(&mut self, rows: Rows) {
+        for mut row in rows.0 {
+            self.group.clone_into(&mut row.group);
+            table::print_row(&row);
+            self.rows.push(row);
+        }
+    }
+
+    /// Something was seen that must not happen at all.
+    pub(crate) fn fault(&mut self, what: String) {
+        println!("*** IMPOSSIBLE: {what}");
+        self.faults.push(what);
+    }
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["role", "clean-up", folder] => clean_up(folder),
+        ["role", role, core, ref arguments @ ..] => play(role, core, arguments),
+        _ => return run(&Arguments::parse(&words)),
+    }
+    ExitCode::SUCCESS
+}
+
+fn play(role: &str, core: &str, arguments: &[&str]) {
+    support::system::die_with_parent();
+    support::system::end_at_panic();
+    measuring::pin(core.parse().expect("the number of a processor"));
+    let found = ROLES.iter().find(|(name, _)| *name == role);
+    let (_, act) = found.unwrap_or_else(|| panic!("there is no role '{role}'"));
+    act(arguments);
+}
+
+/// Removes what the first process has left when it is gone, however it ended.
+fn clean_up(folder: &str) {
+    support::system::wait_for_end_of_input();
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+fn run(arguments: &Arguments) -> ExitCode {
+    let scale = arguments.scale();
+    let folder = Folder::new();
+    let this = std::env::current_exe().expect("this bench is a file");
+    let mut cleaner = Command::new(this);
+    cleaner.args(["role", "clean-up"]).arg(folder.path());
+    cleaner.stdin(Stdio::piped());
+    // Not of our process group: Ctrl-C at a terminal does not reach it.
+    std::os::unix::process::CommandExt::process_group(&mut cleaner, 0);
+    let _cleaner = cleaner.spawn().expect("a process that cleans up");
+    let usable = measuring::cores();
+    let host = host::Host::new(usable.len());
+    let mut context = Context {
+        scale,
+        cores: [usable[0], usable[usable.len() - 1]],
+        scratch: Scratch::in_directory(folder.path()),
+        group: "",
+        rows: Vec::new(),
+        faults: Vec::new(),
+    };
+    table::print_head(&host);
+    for (name, measure) in GROUPS {
+        if arguments.wants(name) {
+            context.group = name;
+            table::print_group(name);
+            measure(&mut context);
+        }
+    }
+    table::print_summary(&context.rows);
+    if let Some(path) = &arguments.json {
+        table::save(path, &host, &context.rows);
+    }
+    ExitCode::from(u8::from(!context.faults.is_empty()))
+}
