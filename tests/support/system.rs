@@ -326,6 +326,30 @@ impl SharedWords {
     }
 }
 
+/// Memory of the kind that variables lie in, a file without a name in `directory`, whose
+/// every page is there already. It stays for as long as the process.
+///
+/// # Panics
+/// There is no room.
+#[must_use]
+pub fn shared_memory(directory: &std::path::Path, size: usize) -> &'static mut [u8] {
+    use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, open};
+    use rustix::mm::{MapFlags, ProtFlags, mmap};
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = open(directory, flags, Mode::RUSR | Mode::WUSR).expect("a folder for files");
+    fallocate(&file, FallocateFlags::empty(), 0, size as u64).expect("room for a file");
+    let rights = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping of so many bytes, which stays for as long as the process; nobody
+    // else can open the file, since it has no name and its descriptor is closed.
+    let memory = unsafe {
+        let place = core::ptr::null_mut();
+        let start = mmap(place, size, rights, MapFlags::SHARED, file, 0);
+        core::slice::from_raw_parts_mut(start.expect("a mapping").cast(), size)
+    };
+    memory.fill(1);
+    memory
+}
+
 /// An allocator that counts, per thread, how often it is asked for memory.
 #[derive(Debug)]
 pub struct Counting;

@@ -10,9 +10,12 @@
 //! processors (`worker.rs`).
 
 mod arguments;
+mod crossing;
+mod crowds;
 mod host;
 mod measuring;
 mod row;
+mod scaling;
 mod table;
 mod variable;
 mod worker;
@@ -24,12 +27,31 @@ use std::process::{Command, ExitCode, Stdio};
 use support::Scratch;
 use support::folder::Folder;
 
-/// The parts of the table, in its order: a name to choose it by, and what measures it.
-const GROUPS: &[(&str, fn(&mut Context))] = &[("variable, one process", variable::alone)];
+/// A part of the table: a name to choose it by, and what measures it.
+type Group = (&'static str, fn(&mut Context));
+/// A role of a process: a name, and what plays it, with the arguments behind the name and the
+/// processor.
+type Role = (&'static str, fn(&[&str]));
 
-/// What processes of this program do that are not the first one: a name, and what does
-/// it, with the arguments after the name and the processor.
-const ROLES: &[(&str, fn(&[&str]))] = &[];
+/// The parts of the table, in its order.
+const GROUPS: &[Group] = &[
+    ("variable, one process", variable::alone),
+    ("variable, across cores", crossing::flat_out),
+    ("variable, freshness", crossing::freshness),
+    ("variable, many writers", crowds::writers),
+    ("variable, many readers", crowds::readers),
+    ("variable, opening", variable::opening),
+    ("variable, number of slots", scaling::slots),
+    ("variable, idle participants", scaling::participants),
+    ("variable, open variables", scaling::variables),
+];
+
+/// What processes of this program do that are not the first one.
+const ROLES: &[Role] = &[
+    ("variable", crossing::act),
+    ("crowd", crowds::act),
+    ("open", scaling::act),
+];
 
 /// What every part of the table uses.
 pub(crate) struct Context {
@@ -95,7 +117,7 @@ fn run(arguments: &Arguments) -> ExitCode {
     cleaner.stdin(Stdio::piped());
     // Not of our process group: Ctrl-C at a terminal does not reach it.
     std::os::unix::process::CommandExt::process_group(&mut cleaner, 0);
-    let _cleaner = cleaner.spawn().expect("a process that cleans up");
+    let mut cleaner = cleaner.spawn().expect("a process that cleans up");
     let usable = measuring::cores();
     let host = host::Host::new(usable.len());
     let mut context = Context {
@@ -118,5 +140,9 @@ fn run(arguments: &Arguments) -> ExitCode {
     if let Some(path) = &arguments.json {
         table::save(path, &host, &context.rows);
     }
-    ExitCode::from(u8::from(!context.faults.is_empty()))
+    let failed = !context.faults.is_empty();
+    drop(context);
+    drop(cleaner.stdin.take());
+    let _ = cleaner.wait();
+    ExitCode::from(u8::from(failed))
 }

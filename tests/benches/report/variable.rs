@@ -1,58 +1,240 @@
-//! What a variable costs: beside a copy of the same bytes, and beside the clock that a
-//! write reads.
+//! What a variable costs one process that has it for itself: beside a copy of the same
+//! bytes, and beside the clock that a write reads.
+//!
+//! A plain copy of a small value goes to where the one before went, and so it stays in the
+//! nearest cache; that is the least a copy can cost. A write goes to another slot each time,
+//! by design: from some size on the least is a copy that goes round as many places as there
+//! are slots. Both copies lie in memory of the same kind as the variable.
 
 use crate::Context;
-use crate::measuring::{Operation, interleave};
-use robot_ipc::{Encoding, HostVariable};
+use crate::measuring::{Operation, Rows, interleave, now};
+use robot_ipc::{Encoding, HostVariable, VariableOptions};
+use robot_ipc_core::variable::{DEFAULT_SLOTS, VariableGeometry};
+use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
+use std::time::Duration;
+use support::system::shared_memory;
 
 /// The sizes of values.
-const SIZES: [usize; 6] = [64, 1 << 10, 4 << 10, 64 << 10, 1 << 20, 8 << 20];
+pub(crate) const SIZES: [usize; 6] = [64, 1 << 10, 4 << 10, 64 << 10, 1 << 20, 8 << 20];
+/// Up to this size the cost of everything but the copy is limited in nanoseconds; above it
+/// hardly shows, and the limit is a ratio.
+const LARGEST_SMALL: usize = 4 << 10;
 
-/// One process, nobody else.
-pub(crate) fn alone(context: &mut Context) {
-    let sizes = context.scale.pick(&SIZES[..1], &SIZES, &SIZES);
-    for size in sizes {
-        alone_with(context, *size);
+const CLOCK: &str = "clock_gettime(BOOTTIME)";
+
+/// A size as people write it.
+pub(crate) fn text(size: usize) -> String {
+    match size {
+        0..1024 => format!("{size} B"),
+        1024..1_048_576 => format!("{} KiB", size >> 10),
+        _ => format!("{} MiB", size >> 20),
     }
 }
 
-fn alone_with(context: &mut Context, size: usize) {
-    let options = context.scratch.options().max_size(size as u64);
-    let open = |name: &str| -> HostVariable {
-        options.open(name).unwrap_or_else(|error| panic!("{error}"))
-    };
-    let variable = open(&format!("alone-{size}"));
-    let value = vec![7u8; size];
-    let (mut copy, mut read) = (vec![0u8; size], vec![0u8; size]);
-    let length = context.scale.turn();
-    let named = |what: &str| format!("{what}, {size} B");
-    let mut rows = interleave(
-        context.scale.rounds(),
+/// Opens or creates a variable.
+pub(crate) fn open(options: &VariableOptions, name: &str) -> HostVariable {
+    options.open(name).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Bytes that start at a cache line, so that all copies have the same conditions.
+#[derive(Debug)]
+pub(crate) struct Aligned {
+    memory: Vec<u8>,
+    start: usize,
+    size: usize,
+}
+
+impl Aligned {
+    pub(crate) fn new(size: usize) -> Aligned {
+        let memory = vec![1; size + 64];
+        let start = memory.as_ptr().align_offset(64);
+        Aligned {
+            memory,
+            start,
+            size,
+        }
+    }
+
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..][..self.size]
+    }
+}
+
+/// All that the operations on values of one size need.
+struct Alone {
+    size: usize,
+    variable: HostVariable,
+    /// Where a plain copy reads from, as a read does from its slot.
+    source: &'static [u8],
+    /// Where plain copies go to in turns, as writes do.
+    places: &'static mut [u8],
+    stride: usize,
+    value: Aligned,
+    found: [Aligned; 2],
+}
+
+impl Alone {
+    fn new(context: &Context, size: usize) -> Alone {
+        let options = context.scratch.options().max_size(size as u64);
+        let geometry = VariableGeometry::new(DEFAULT_SLOTS, size as u32).expect("within limits");
+        let stride = geometry.slot_stride() as usize;
+        let memory = |size| shared_memory(context.scratch.place().directory(), size);
+        let mut alone = Alone {
+            size,
+            variable: open(&options, &format!("alone-{size}")),
+            source: memory(size),
+            places: memory(stride * DEFAULT_SLOTS as usize),
+            stride,
+            value: Aligned::new(size),
+            found: [Aligned::new(size), Aligned::new(size)],
+        };
+        touch_all_slots(&alone.variable, alone.value.bytes());
+        alone
+    }
+
+    fn operations(&mut self, length: Duration) -> Vec<Operation<'_>> {
+        let Alone {
+            size,
+            ref variable,
+            source,
+            ref mut places,
+            stride,
+            ref mut value,
+            ref mut found,
+        } = *self;
+        // Of large values a turn has to have more than one.
+        let length = if size < 1 << 20 { length } else { length * 2 };
+        let named = |what: &str| format!("{what}, {}", text(size));
+        let value: &[u8] = value.bytes();
+        let [first, second] = found.each_mut().map(Aligned::bytes);
+        let places: &mut [u8] = places;
+        let mut place = 0;
         vec![
-            Operation::timed(&named("memcpy"), length, || {
-                black_box(&mut copy[..]).copy_from_slice(black_box(&value));
-            }),
-            Operation::timed(&named("write"), length, || {
-                variable.write(black_box(&value)).expect("it is there");
+            Operation::timed(&named("memcpy"), length, move || {
+                black_box(&mut *first).copy_from_slice(black_box(source));
             }),
             Operation::timed(&named("read"), length, || {
-                variable
-                    .read_into(black_box(&mut read))
-                    .expect("it is there");
+                let read = variable.read_into(black_box(&mut *second));
+                read.expect("it is there");
             }),
-            Operation::timed(&named("loan"), length, || {
+            Operation::timed(&named("memcpy, 14 places"), length, move || {
+                let target = &mut places[place..][..size];
+                black_box(target).copy_from_slice(black_box(value));
+                place = (place + stride) % places.len();
+            }),
+            Operation::timed(&named("write"), length, || {
+                variable.write(black_box(value)).expect("it is there");
+            }),
+            Operation::timed(&named("loan"), length, move || {
                 let loan = variable.loan().expect("there is room");
                 loan.publish(size, Encoding::RAW).expect("it is there");
             }),
             Operation::timed(&named("borrow"), length, || {
                 black_box(variable.borrow().expect("it is there").as_ptr());
             }),
+        ]
+    }
+}
+
+/// Writes to every slot, so that its memory is mapped into this process.
+pub(crate) fn touch_all_slots(variable: &HostVariable, value: &[u8]) {
+    for _ in 0..2 * variable.slots() {
+        let written = variable.write(value);
+        written.unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+/// One process, nobody else.
+pub(crate) fn alone(context: &mut Context) {
+    let sizes = context.scale.pick(&SIZES[..1], &SIZES, &SIZES);
+    let length = context.scale.turn();
+    let mut all: Vec<Alone> = sizes
+        .iter()
+        .map(|size| Alone::new(context, *size))
+        .collect();
+    let mut operations = vec![Operation::timed(CLOCK, length, || {
+        black_box(clock_gettime(ClockId::Boottime));
+    })];
+    for alone in &mut all {
+        operations.extend(alone.operations(length));
+    }
+    let mut rows = interleave(context.scale.rounds(), operations);
+    for size in sizes {
+        compare(&mut rows, *size);
+    }
+    context.report(rows);
+}
+
+fn compare(rows: &mut Rows, size: usize) {
+    let named = |what: &str| format!("{what}, {}", text(size));
+    let memcpy = rows.median(&named("memcpy"));
+    let places = rows.median(&named("memcpy, 14 places"));
+    let clock = rows.median(CLOCK);
+    let is_small = size <= LARGEST_SMALL;
+    let read = rows.row(&named("read")).beside("memcpy", memcpy);
+    if is_small {
+        read.at_most(memcpy + 10.0, "≤ memcpy + 10 ns");
+    } else {
+        read.at_most(1.1 * memcpy, "≤ 1.1 × memcpy");
+    }
+    let write = rows.row(&named("write"));
+    if is_small {
+        let limit = memcpy + clock + 15.0;
+        write.beside("memcpy + clock", memcpy + clock);
+        write.at_most(limit, "≤ memcpy + clock + 15 ns");
+    } else {
+        write.beside("memcpy, 14 places", places);
+        write.at_most(1.1 * places, "≤ 1.1 × memcpy, 14 places");
+    }
+    for what in ["loan", "borrow"] {
+        rows.row(&named(what))
+            .at_most(40.0, "≤ 40 ns, whatever the size");
+    }
+}
+
+/// Opening and creating: what a program does before its loop.
+pub(crate) fn opening(context: &mut Context) {
+    let options = context.scratch.options();
+    let (turns, count) = context.scale.pick((1, 2), (5, 20), (15, 50));
+    let existing = open(&options, "existing");
+    existing.write(b"here").expect("there is room");
+    let mut made = 0;
+    let each = |start: u64| (now() - start) as f64 / 1000.0 / f64::from(count);
+    let rows = interleave(
+        turns,
+        vec![
+            Operation::new("open and close", "µs", || {
+                let start = now();
+                for _ in 0..count {
+                    drop(open(&options, "existing"));
+                }
+                each(start)
+            }),
+            Operation::new("open, first write, close", "µs", || {
+                let start = now();
+                for _ in 0..count {
+                    let variable = open(&options, "existing");
+                    variable.write(b"here").expect("there is room");
+                }
+                each(start)
+            }),
+            Operation::new("create", "µs", || {
+                let names: Vec<String> =
+                    (0..count).map(|index| format!("{made}-{index}")).collect();
+                made += 1;
+                let start = now();
+                let variables: Vec<HostVariable> =
+                    names.iter().map(|name| open(&options, name)).collect();
+                let took = each(start);
+                for variable in variables {
+                    let removed = variable.remove(Duration::from_secs(1));
+                    removed.unwrap_or_else(|error| panic!("{error}"));
+                }
+                took
+            }),
         ],
     );
-    let memcpy = rows.median(&named("memcpy"));
-    for what in ["write", "read"] {
-        rows.row(&named(what)).beside("memcpy", memcpy);
-    }
+    drop(existing);
     context.report(rows);
 }
