@@ -8,13 +8,19 @@ pub(crate) struct Arguments {
     quick: bool,
     /// Where to save the rows.
     pub(crate) json: Option<PathBuf>,
+    /// Where to save a picture of them.
+    pub(crate) plot: Option<PathBuf>,
+    /// Rows to show instead of measuring.
+    pub(crate) from: Option<PathBuf>,
     filters: Vec<String>,
 }
 
 const USAGE: &str = "\
-usage: report [--quick] [--json FILE] [PART…]
+usage: report [--quick] [--json FILE] [--plot FILE] [--from FILE] [PART…]
   --quick      roughly, in some seconds
   --json FILE  saves all rows
+  --plot FILE  saves a picture of them (SVG)
+  --from FILE  measures nothing: shows what --json has saved
   PART         only parts of the table whose name has this in it";
 
 impl Arguments {
@@ -23,6 +29,8 @@ impl Arguments {
         let mut arguments = Arguments {
             quick: false,
             json: None,
+            plot: None,
+            from: None,
             filters: Vec::new(),
         };
         let mut words = words.iter();
@@ -31,10 +39,9 @@ impl Arguments {
                 // Cargo says so to every bench.
                 "--bench" => {}
                 "--quick" => arguments.quick = true,
-                "--json" => match words.next() {
-                    Some(path) => arguments.json = Some(PathBuf::from(path)),
-                    None => refuse("--json needs a file"),
-                },
+                "--json" => arguments.json = Some(file(word, words.next())),
+                "--plot" => arguments.plot = Some(file(word, words.next())),
+                "--from" => arguments.from = Some(file(word, words.next())),
                 option if option.starts_with('-') => refuse(&format!("what is '{option}'?")),
                 part => arguments.filters.push(part.to_lowercase()),
             }
@@ -58,6 +65,13 @@ impl Arguments {
     pub(crate) fn wants(&self, group: &str) -> bool {
         let wanted = |filter: &String| group.to_lowercase().contains(filter.as_str());
         self.filters.is_empty() || self.filters.iter().any(wanted)
+    }
+}
+
+fn file(option: &str, path: Option<&&str>) -> PathBuf {
+    match path {
+        Some(path) => PathBuf::from(path),
+        None => refuse(&format!("{option} needs a file")),
     }
 }
 

@@ -1,9 +1,10 @@
 //! A writer on one processor and a reader on the other: what both get done while neither
 //! rests, and how old a new value is when the reader first sees it.
 //!
-//! Both are processes of their own, which understand these lines (`worker.rs`); a peer's
-//! process that understands them too takes turns with ours. Times are nanoseconds:
+//! Both are processes of their own, which understand these lines (`worker.rs`). Times are
+//! nanoseconds:
 //!
+//!     open SIZE                          opens the variable of that size
 //!     write SIZE START DURATION          writes without a rest; how long one takes
 //!     read SIZE START DURATION           reads without a rest; how long one takes
 //!     publish SIZE START DURATION GAP    writes what time it is, with a gap in between;
@@ -20,29 +21,49 @@ use crate::worker::{Worker, serve, soon};
 use robot_ipc::{HostVariable, VariableOptions};
 use std::time::Duration;
 
-/// A writer and a reader of one kind, on two processors.
-pub(crate) struct Sides {
-    /// What to call them in the table, with a space behind: nothing for ours.
-    pub(crate) kind: &'static str,
-    pub(crate) writer: Worker,
-    pub(crate) reader: Worker,
+/// Between two values whose age is looked at, in nanoseconds.
+const GAP: &str = "3000";
+
+/// A writer and a reader on two processors.
+struct Sides {
+    writer: Worker,
+    reader: Worker,
 }
 
-/// Ours, and those of peers that are here.
-fn all_sides(context: &Context, sizes: &[usize]) -> Vec<Sides> {
-    for size in sizes {
-        let options = context.scratch.options().max_size(*size as u64);
-        let variable = open(&options, &name_of(*size));
-        let mut value = vec![0; *size];
-        mark(&mut value, 1);
-        touch_all_slots(&variable, &value);
+impl Sides {
+    fn start(context: &Context, sizes: &[usize]) -> Sides {
+        let [writer, reader] = context
+            .cores
+            .map(|core| Worker::start(context, "variable", core, &[]));
+        for size in sizes {
+            let options = context.scratch.options().max_size(*size as u64);
+            let variable = open(&options, &name_of(*size));
+            let mut value = vec![0; *size];
+            mark(&mut value, 1);
+            touch_all_slots(&variable, &value);
+            for side in [&writer, &reader] {
+                side.ask(&format!("open {size}"));
+            }
+        }
+        Sides { writer, reader }
     }
-    let [first, second] = context.cores;
-    vec![Sides {
-        kind: "",
-        writer: Worker::start(context, "variable", first, &[]),
-        reader: Worker::start(context, "variable", second, &[]),
-    }]
+
+    /// What both find who start at the same time.
+    fn at_once(
+        &self,
+        writer: &str,
+        reader: &str,
+        size: usize,
+        duration: Duration,
+        rest: &str,
+    ) -> [Vec<f64>; 2] {
+        let (start, duration) = (soon(), duration.as_nanos());
+        self.writer
+            .say(&format!("{writer} {size} {start} {duration} {rest}"));
+        self.reader
+            .say(&format!("{reader} {size} {start} {duration}"));
+        [self.writer.hear(), self.reader.hear()]
+    }
 }
 
 fn name_of(size: usize) -> String {
@@ -73,79 +94,43 @@ fn marked(value: &[u8]) -> u64 {
 /// Both without a rest.
 pub(crate) fn flat_out(context: &mut Context) {
     let sizes = context.scale.pick(&SIZES[..1], &SIZES, &SIZES);
-    let all = all_sides(context, sizes);
+    let sides = Sides::start(context, sizes);
     let mut operations = Vec::new();
     for size in sizes {
         let times = if *size < 1 << 20 { 1 } else { 3 };
-        let duration = (context.scale.turn() * times).as_nanos();
-        for Sides {
-            kind,
-            writer,
-            reader,
-        } in &all
-        {
-            let names = ["write", "read"].map(|what| format!("{kind}{what}, {}", text(*size)));
-            let names = names.each_ref().map(String::as_str);
-            operations.push(Operation::several(&names, "ns", move || {
-                let start = soon();
-                writer.say(&format!("write {size} {start} {duration}"));
-                reader.say(&format!("read {size} {start} {duration}"));
-                [writer.hear(), reader.hear()].concat()
-            }));
-        }
+        let duration = context.scale.turn() * times;
+        let names = ["write", "read"].map(|what| named("", what, *size));
+        let names = names.each_ref().map(String::as_str);
+        let sides = &sides;
+        operations.push(Operation::several(&names, "ns", move || {
+            sides.at_once("write", "read", *size, duration, "").concat()
+        }));
     }
-    let mut rows = interleave(context.scale.rounds(), operations);
-    for size in sizes {
-        for what in ["write", "read"] {
-            let named = |kind: &str| format!("{kind}{what}, {}", text(*size));
-            for Sides { kind, .. } in &all[1..] {
-                let theirs = rows.median(&named(kind));
-                rows.row(&named(""))
-                    .beside(kind.trim(), theirs)
-                    .at_most(theirs, &format!("faster than {}", kind.trim()));
-            }
-        }
-    }
+    let rows = interleave(context.scale.rounds(), operations);
     context.report(rows);
 }
 
 /// How old a new value is when a reader that looks all the time first sees it.
 pub(crate) fn freshness(context: &mut Context) {
     let sizes = [64, 4096];
-    let all = all_sides(context, &sizes);
-    let duration = (context.scale.turn() * 4).as_nanos();
-    let gap = Duration::from_micros(3).as_nanos();
+    let sides = Sides::start(context, &sizes);
+    let duration = context.scale.turn() * 4;
     let mut operations = Vec::new();
     for size in sizes {
-        for Sides {
-            kind,
-            writer,
-            reader,
-        } in &all
-        {
-            let names = ["p50", "p99"].map(|part| format!("{kind}age {part}, {}", text(size)));
-            let names = names.each_ref().map(String::as_str);
-            operations.push(Operation::several(&names, "ns", move || {
-                let start = soon();
-                writer.say(&format!("publish {size} {start} {duration} {gap}"));
-                reader.say(&format!("observe {size} {start} {duration}"));
-                let ages = reader.hear();
-                writer.hear();
-                ages
-            }));
-        }
+        let names = ["age p50", "age p99"].map(|what| named("", what, size));
+        let names = names.each_ref().map(String::as_str);
+        let sides = &sides;
+        operations.push(Operation::several(&names, "ns", move || {
+            let [_, ages] = sides.at_once("publish", "observe", size, duration, GAP);
+            ages
+        }));
     }
-    let mut rows = interleave(context.scale.rounds(), operations);
-    for size in sizes {
-        let named = |kind: &str| format!("{kind}age p50, {}", text(size));
-        for Sides { kind, .. } in &all[1..] {
-            let theirs = rows.median(&named(kind));
-            rows.row(&named(""))
-                .beside(kind.trim(), theirs)
-                .at_most(theirs, &format!("≤ {}", kind.trim()));
-        }
-    }
+    let rows = interleave(context.scale.rounds(), operations);
     context.report(rows);
+}
+
+fn named(kind: &str, what: &str, size: usize) -> String {
+    format!("{kind}{what}, {}", text(size))
 }
 
 /// The role of a process that does what the lines say.
@@ -157,16 +142,18 @@ pub(crate) fn act(_arguments: &[&str]) {
             .filter_map(|word| word.parse().ok())
             .collect();
         let size = numbers[0] as usize;
-        let index = opened.iter().position(|(known, ..)| *known == size);
-        let index = index.unwrap_or_else(|| {
+        if words[0] == "open" {
             let variable = open(&VariableOptions::new().adopt_size(), &name_of(size));
             let mut value = Aligned::new(size);
             mark(value.bytes(), 1);
             touch_all_slots(&variable, value.bytes());
             opened.push((size, variable, value));
-            opened.len() - 1
-        });
-        let (_, variable, value) = &mut opened[index];
+            return Vec::new();
+        }
+        let (_, variable, value) = opened
+            .iter_mut()
+            .find(|(known, ..)| *known == size)
+            .expect("it was opened");
         let (value, start, end) = (value.bytes(), numbers[1], numbers[1] + numbers[2]);
         match words[0] {
             "write" => {
@@ -237,8 +224,12 @@ fn observe(variable: &HostVariable, value: &mut [u8], start: u64, end: u64) -> V
             last = sample.version;
             ages.push(time.saturating_sub(marked(value)) as f64);
         }
-        if time >= end && !ages.is_empty() {
-            return percentiles(&mut ages, &[0.5, 0.99]);
+        if time >= end {
+            break;
         }
     }
+    if ages.is_empty() {
+        return vec![f64::NAN; 2];
+    }
+    percentiles(&mut ages, &[0.5, 0.99])
 }

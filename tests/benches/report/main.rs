@@ -1,7 +1,8 @@
 //! Everything that costs time, beside what it could cost at least.
 //!
 //!     cargo bench -p robot-ipc-tests
-//!     cargo bench -p robot-ipc-tests -- --quick --json report.json alone freshness
+//!     cargo bench -p robot-ipc-tests -- --quick --json report.json freshness
+//!     cargo bench -p robot-ipc-tests -- --from report.json --plot report.svg
 //!
 //! A table: each figure stands beside a reference of the same run, and beside its goal if it
 //! has one. Goals are reported and never fail; what must not happen at all (a torn value, a
@@ -14,6 +15,7 @@ mod crossing;
 mod crowds;
 mod host;
 mod measuring;
+mod plot;
 mod row;
 mod scaling;
 mod table;
@@ -21,11 +23,14 @@ mod variable;
 mod worker;
 
 use arguments::Arguments;
+use host::Host;
 use measuring::{Rows, Scale};
 use row::Row;
-use std::process::{Command, ExitCode, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitCode, Stdio};
 use support::Scratch;
 use support::folder::Folder;
+use table::Report;
 
 /// A part of the table: a name to choose it by, and what measures it.
 type Group = (&'static str, fn(&mut Context));
@@ -77,7 +82,6 @@ impl Context {
 
     /// Something was seen that must not happen at all.
     pub(crate) fn fault(&mut self, what: String) {
-        println!("*** IMPOSSIBLE: {what}");
         self.faults.push(what);
     }
 }
@@ -109,19 +113,36 @@ fn clean_up(folder: &str) {
 }
 
 fn run(arguments: &Arguments) -> ExitCode {
-    let scale = arguments.scale();
+    let mut faults = Vec::new();
+    let report = match &arguments.from {
+        Some(path) => {
+            let mut report = Report::load(path);
+            report.rows.retain(|row| arguments.wants(&row.group));
+            report.print();
+            report
+        }
+        None => measure(arguments, &mut faults),
+    };
+    table::print_summary(&report.rows);
+    if let Some(path) = &arguments.json {
+        report.save(path);
+    }
+    if let Some(path) = &arguments.plot {
+        table::save(path, &plot::draw(&report));
+    }
+    for fault in &faults {
+        println!("*** IMPOSSIBLE: {fault}");
+    }
+    ExitCode::from(u8::from(!faults.is_empty()))
+}
+
+fn measure(arguments: &Arguments, faults: &mut Vec<String>) -> Report {
     let folder = Folder::new();
-    let this = std::env::current_exe().expect("this bench is a file");
-    let mut cleaner = Command::new(this);
-    cleaner.args(["role", "clean-up"]).arg(folder.path());
-    cleaner.stdin(Stdio::piped());
-    // Not of our process group: Ctrl-C at a terminal does not reach it.
-    std::os::unix::process::CommandExt::process_group(&mut cleaner, 0);
-    let mut cleaner = cleaner.spawn().expect("a process that cleans up");
+    let mut cleaner = start_cleaner(&folder);
     let usable = measuring::cores();
-    let host = host::Host::new(usable.len());
+    let host = Host::new(usable.len());
     let mut context = Context {
-        scale,
+        scale: arguments.scale(),
         cores: [usable[0], usable[usable.len() - 1]],
         scratch: Scratch::in_directory(folder.path()),
         group: "",
@@ -136,13 +157,21 @@ fn run(arguments: &Arguments) -> ExitCode {
             measure(&mut context);
         }
     }
-    table::print_summary(&context.rows);
-    if let Some(path) = &arguments.json {
-        table::save(path, &host, &context.rows);
-    }
-    let failed = !context.faults.is_empty();
-    drop(context);
+    *faults = context.faults;
     drop(cleaner.stdin.take());
     let _ = cleaner.wait();
-    ExitCode::from(u8::from(failed))
+    Report {
+        host,
+        rows: context.rows,
+    }
+}
+
+/// A process that removes the folder when this one is gone.
+fn start_cleaner(folder: &Folder) -> Child {
+    let this = std::env::current_exe().expect("this bench is a file");
+    let mut cleaner = Command::new(this);
+    cleaner.args(["role", "clean-up"]).arg(folder.path());
+    // Not of our process group: Ctrl-C at a terminal does not reach it.
+    cleaner.stdin(Stdio::piped()).process_group(0);
+    cleaner.spawn().expect("a process that cleans up")
 }

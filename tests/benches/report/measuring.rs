@@ -69,6 +69,19 @@ impl<'a> Operation<'a> {
         }
     }
 
+    /// The figures of a turn. One in which a side came too late for the other has figures
+    /// that are no numbers; it does not count.
+    fn figures(&mut self) -> Vec<f64> {
+        for _ in 0..10 {
+            let found = (self.turn)();
+            assert_eq!(found.len(), self.rows.len(), "of {:?}", self.rows);
+            if found.iter().all(|figure| figure.is_finite()) {
+                return found;
+            }
+        }
+        panic!("ten turns without a figure: {:?}", self.rows);
+    }
+
     /// The nanoseconds that `once` takes, in turns of that length.
     pub(crate) fn timed(
         name: &str,
@@ -134,8 +147,7 @@ pub(crate) fn interleave(rounds: usize, mut operations: Vec<Operation<'_>>) -> R
     let mut figures: Vec<Vec<Vec<f64>>> = vec![Vec::new(); operations.len()];
     for round in 0..=rounds {
         for (operation, figures) in operations.iter_mut().zip(&mut figures) {
-            let found = (operation.turn)();
-            assert_eq!(found.len(), operation.rows.len(), "of {:?}", operation.rows);
+            let found = operation.figures();
             if round > 0 {
                 figures.push(found);
             }

@@ -81,10 +81,10 @@ pub(crate) fn participants(context: &mut Context) {
         (variable, others)
     });
     let pairs = all.iter().zip(numbers);
-    let operations = pairs
-        .flat_map(|((variable, _), number)| both(variable, &format!("{number} others"), length));
+    let operations =
+        pairs.flat_map(|((variable, _), number)| both(variable, &format!("{number} idle"), length));
     let mut rows = interleave(context.scale.rounds(), operations.collect());
-    compare(&mut rows, &numbers, "others");
+    compare(&mut rows, &numbers, "idle");
     context.report(rows);
 }
 

@@ -12,14 +12,38 @@ pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
 }
 
-/// Saves the rows as JSON.
-pub(crate) fn save(path: &Path, host: &Host, rows: &[Row]) {
-    let report = Report {
-        host: host.clone(),
-        rows: rows.to_vec(),
-    };
-    let text = serde_json::to_string_pretty(&report).expect("plain figures");
-    let saved = std::fs::write(path, text + "\n");
+impl Report {
+    /// What was saved before.
+    pub(crate) fn load(path: &Path) -> Report {
+        let text = std::fs::read_to_string(path);
+        let text = text.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let report = serde_json::from_str(&text);
+        report.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Saves it as JSON.
+    pub(crate) fn save(&self, path: &Path) {
+        let text = serde_json::to_string_pretty(self).expect("plain figures");
+        save(path, &(text + "\n"));
+    }
+
+    /// All of it as text.
+    pub(crate) fn print(&self) {
+        print_head(&self.host);
+        let mut group = "";
+        for row in &self.rows {
+            if row.group != group {
+                group = &row.group;
+                print_group(group);
+            }
+            print_row(row);
+        }
+    }
+}
+
+/// Saves a file.
+pub(crate) fn save(path: &Path, text: &str) {
+    let saved = std::fs::write(path, text);
     saved.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
@@ -32,6 +56,9 @@ pub(crate) fn print_head(host: &Host) {
     } = host;
     println!("{processor}, {cores} usable cores, Linux {kernel}, {date}");
     println!("median [smallest..largest] of interleaved rounds");
+    if cfg!(debug_assertions) {
+        println!("built with debug assertions: this shows that it runs, and no figure");
+    }
 }
 
 pub(crate) fn print_group(name: &str) {

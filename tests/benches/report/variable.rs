@@ -197,28 +197,35 @@ fn compare(rows: &mut Rows, size: usize) {
 pub(crate) fn opening(context: &mut Context) {
     let options = context.scratch.options();
     let (turns, count) = context.scale.pick((1, 2), (5, 20), (15, 50));
-    let existing = open(&options, "existing");
-    existing.write(b"here").expect("there is room");
+    for name in ["existing", "open already"] {
+        open(&options, name).write(b"here").expect("there is room");
+    }
+    let already = open(&options, "open already");
     let mut made = 0;
     let each = |start: u64| (now() - start) as f64 / 1000.0 / f64::from(count);
+    let again = |name: &'static str, writes: bool| {
+        let options = &options;
+        move || {
+            let start = now();
+            for _ in 0..count {
+                let variable = open(options, name);
+                if writes {
+                    variable.write(b"here").expect("there is room");
+                }
+            }
+            each(start)
+        }
+    };
     let rows = interleave(
         turns,
         vec![
-            Operation::new("open and close", "µs", || {
-                let start = now();
-                for _ in 0..count {
-                    drop(open(&options, "existing"));
-                }
-                each(start)
-            }),
-            Operation::new("open, first write, close", "µs", || {
-                let start = now();
-                for _ in 0..count {
-                    let variable = open(&options, "existing");
-                    variable.write(b"here").expect("there is room");
-                }
-                each(start)
-            }),
+            Operation::new("open, close", "µs", again("existing", false)),
+            Operation::new("open, first write, close", "µs", again("existing", true)),
+            Operation::new(
+                "open, close, open elsewhere in the process",
+                "µs",
+                again("open already", false),
+            ),
             Operation::new("create", "µs", || {
                 let names: Vec<String> =
                     (0..count).map(|index| format!("{made}-{index}")).collect();
@@ -235,6 +242,6 @@ pub(crate) fn opening(context: &mut Context) {
             }),
         ],
     );
-    drop(existing);
+    drop(already);
     context.report(rows);
 }
