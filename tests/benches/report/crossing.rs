@@ -1,10 +1,9 @@
 //! A writer on one processor and a reader on the other: what both get done while neither
 //! rests, and how old a new value is when the reader first sees it.
 //!
-//! Both are processes of their own, which understand these lines (`worker.rs`). Times are
-//! nanoseconds:
+//! Both are processes of their own, which understand these lines (`worker.rs`), and so do a
+//! peer's, which take turns with ours. Times are nanoseconds:
 //!
-//!     open SIZE                          opens the variable of that size
 //!     write SIZE START DURATION          writes without a rest; how long one takes
 //!     read SIZE START DURATION           reads without a rest; how long one takes
 //!     publish SIZE START DURATION GAP    writes what time it is, with a gap in between;
@@ -15,7 +14,7 @@
 //! that finds three different ones has been given a torn value, and ends.
 
 use crate::Context;
-use crate::measuring::{Operation, interleave, now, percentiles, spin_until};
+use crate::measuring::{Operation, Rows, interleave, now, percentiles, spin_until};
 use crate::variable::{Aligned, SIZES, open, text, touch_all_slots};
 use crate::worker::{Worker, serve, soon};
 use robot_ipc::{HostVariable, VariableOptions};
@@ -24,45 +23,52 @@ use std::time::Duration;
 /// Between two values whose age is looked at, in nanoseconds.
 const GAP: &str = "3000";
 
-/// A writer and a reader on two processors.
+/// A writer and a reader of one kind, on two processors.
 struct Sides {
+    /// What their rows begin with: nothing for ours.
+    kind: &'static str,
     writer: Worker,
     reader: Worker,
 }
 
 impl Sides {
-    fn start(context: &Context, sizes: &[usize]) -> Sides {
-        let [writer, reader] = context
-            .cores
-            .map(|core| Worker::start(context, "variable", core, &[]));
+    /// Ours, and the peers that are here.
+    fn all(context: &Context, sizes: &[usize]) -> Vec<Sides> {
         for size in sizes {
             let options = context.scratch.options().max_size(*size as u64);
             let variable = open(&options, &name_of(*size));
             let mut value = vec![0; *size];
             mark(&mut value, 1);
             touch_all_slots(&variable, &value);
-            for side in [&writer, &reader] {
-                side.ask(&format!("open {size}"));
+        }
+        let [first, second] = context.cores;
+        let all = vec![Sides {
+            kind: "",
+            writer: Worker::start(context, "variable", first, &[]),
+            reader: Worker::start(context, "variable", second, &[]),
+        }];
+        for sides in &all {
+            for size in sizes {
+                // To have it open before time counts. A peer's reader has to come first.
+                sides.reader.ask(&format!("read {size} 0 0"));
+                sides.writer.ask(&format!("write {size} 0 0"));
             }
         }
-        Sides { writer, reader }
+        all
     }
 
     /// What both find who start at the same time.
-    fn at_once(
-        &self,
-        writer: &str,
-        reader: &str,
-        size: usize,
-        duration: Duration,
-        rest: &str,
-    ) -> [Vec<f64>; 2] {
+    fn at_once(&self, [write, read]: [&str; 2], size: usize, duration: Duration) -> [Vec<f64>; 2] {
         let (start, duration) = (soon(), duration.as_nanos());
         self.writer
-            .say(&format!("{writer} {size} {start} {duration} {rest}"));
+            .say(&format!("{write} {size} {start} {duration} {GAP}"));
         self.reader
-            .say(&format!("{reader} {size} {start} {duration}"));
+            .say(&format!("{read} {size} {start} {duration}"));
         [self.writer.hear(), self.reader.hear()]
+    }
+
+    fn named(&self, what: &str, size: usize) -> String {
+        format!("{}{what}, {}", self.kind, text(size))
     }
 }
 
@@ -94,43 +100,59 @@ fn marked(value: &[u8]) -> u64 {
 /// Both without a rest.
 pub(crate) fn flat_out(context: &mut Context) {
     let sizes = context.scale.pick(&SIZES[..1], &SIZES, &SIZES);
-    let sides = Sides::start(context, sizes);
+    let all = Sides::all(context, sizes);
     let mut operations = Vec::new();
     for size in sizes {
         let times = if *size < 1 << 20 { 1 } else { 3 };
         let duration = context.scale.turn() * times;
-        let names = ["write", "read"].map(|what| named("", what, *size));
-        let names = names.each_ref().map(String::as_str);
-        let sides = &sides;
-        operations.push(Operation::several(&names, "ns", move || {
-            sides.at_once("write", "read", *size, duration, "").concat()
-        }));
+        for sides in &all {
+            let names = ["write", "read"].map(|what| sides.named(what, *size));
+            operations.push(Operation::several(&names, "ns", move || {
+                sides.at_once(["write", "read"], *size, duration).concat()
+            }));
+        }
     }
-    let rows = interleave(context.scale.rounds(), operations);
+    let mut rows = interleave(context.scale.rounds(), operations);
+    for size in sizes {
+        for what in ["write", "read"] {
+            compare(&mut rows, &all, what, *size, "faster than");
+        }
+    }
     context.report(rows);
 }
 
 /// How old a new value is when a reader that looks all the time first sees it.
 pub(crate) fn freshness(context: &mut Context) {
     let sizes = [64, 4096];
-    let sides = Sides::start(context, &sizes);
+    let all = Sides::all(context, &sizes);
     let duration = context.scale.turn() * 4;
     let mut operations = Vec::new();
     for size in sizes {
-        let names = ["age p50", "age p99"].map(|what| named("", what, size));
-        let names = names.each_ref().map(String::as_str);
-        let sides = &sides;
-        operations.push(Operation::several(&names, "ns", move || {
-            let [_, ages] = sides.at_once("publish", "observe", size, duration, GAP);
-            ages
-        }));
+        for sides in &all {
+            let names = ["age p50", "age p99"].map(|what| sides.named(what, size));
+            operations.push(Operation::several(&names, "ns", move || {
+                let [_, ages] = sides.at_once(["publish", "observe"], size, duration);
+                ages
+            }));
+        }
     }
-    let rows = interleave(context.scale.rounds(), operations);
+    let mut rows = interleave(context.scale.rounds(), operations);
+    for size in sizes {
+        compare(&mut rows, &all, "age p50", size, "≤");
+    }
     context.report(rows);
 }
 
-fn named(kind: &str, what: &str, size: usize) -> String {
-    format!("{kind}{what}, {}", text(size))
+/// Wants our row to be no more than each peer's.
+fn compare(rows: &mut Rows, all: &[Sides], what: &str, size: usize, goal: &str) {
+    let [ours, peers @ ..] = all else { return };
+    for peer in peers {
+        let theirs = rows.median(&peer.named(what, size));
+        let kind = peer.kind.trim();
+        rows.row(&ours.named(what, size))
+            .beside(kind, theirs)
+            .at_most(theirs, &format!("{goal} {kind}"));
+    }
 }
 
 /// The role of a process that does what the lines say.
@@ -142,18 +164,16 @@ pub(crate) fn act(_arguments: &[&str]) {
             .filter_map(|word| word.parse().ok())
             .collect();
         let size = numbers[0] as usize;
-        if words[0] == "open" {
+        if !opened.iter().any(|(known, ..)| *known == size) {
             let variable = open(&VariableOptions::new().adopt_size(), &name_of(size));
             let mut value = Aligned::new(size);
             mark(value.bytes(), 1);
             touch_all_slots(&variable, value.bytes());
             opened.push((size, variable, value));
-            return Vec::new();
         }
-        let (_, variable, value) = opened
-            .iter_mut()
-            .find(|(known, ..)| *known == size)
-            .expect("it was opened");
+        let mut opened = opened.iter_mut();
+        let found = opened.find(|(known, ..)| *known == size);
+        let (_, variable, value) = found.expect("opened");
         let (value, start, end) = (value.bytes(), numbers[1], numbers[1] + numbers[2]);
         match words[0] {
             "write" => {
@@ -218,13 +238,11 @@ fn observe(variable: &HostVariable, value: &mut [u8], start: u64, end: u64) -> V
     let mut ages = Vec::with_capacity(1 << 16);
     let mut last = variable.version().expect("it is there");
     loop {
-        let sample = variable.read_into(value).expect("it is there");
-        let time = now();
-        if sample.version != last {
-            last = sample.version;
-            ages.push(time.saturating_sub(marked(value)) as f64);
-        }
-        if time >= end {
+        // All that has to be looked at while nothing changes.
+        if variable.version().expect("it is there") != last {
+            last = variable.read_into(value).expect("it is there").version;
+            ages.push(now().saturating_sub(marked(value)) as f64);
+        } else if now() >= end {
             break;
         }
     }

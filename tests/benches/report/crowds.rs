@@ -70,7 +70,6 @@ pub(crate) fn writers(context: &mut Context) {
     let turn = Duration::from_millis(turn);
     let operations = WRITERS.map(|count| {
         let names = ["accepted", "rejected"].map(|what| of_writers(count, what));
-        let names = names.each_ref().map(String::as_str);
         let (variable, workers, faults) = (&variable, &workers, &faults);
         Operation::several(&names, "M", move || {
             let before = variable.version().expect("it is there");
@@ -132,7 +131,7 @@ pub(crate) fn readers(context: &mut Context) {
     let variables: Vec<HostVariable> = sizes.iter().map(|size| create(context, *size)).collect();
     let workers = workers(context);
     let writer = Worker::start(context, "crowd", context.cores[0], &[]);
-    let (rounds, turn) = context.scale.pick((1, 5), (3, 60), (7, 200));
+    let (rounds, turn) = context.scale.pick((1, 5), (2, 60), (5, 150));
     let turn = Duration::from_millis(turn);
     let mut operations = Vec::new();
     for size in sizes {
@@ -148,7 +147,6 @@ pub(crate) fn readers(context: &mut Context) {
     for count in READERS {
         let names = ["reads", "writes"]
             .map(|what| format!("{}, a writer: {what} in 3 s", counted(count, "reader")));
-        let names = names.each_ref().map(String::as_str);
         let (workers, writer) = (&workers, &writer);
         operations.push(Operation::several(&names, "M", move || {
             let (start, duration) = (soon() + count as u64 * 100_000, turn.as_nanos());

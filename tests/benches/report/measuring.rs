@@ -56,13 +56,13 @@ impl<'a> Operation<'a> {
 
     /// Several rows, whose figures a turn gives in their order.
     pub(crate) fn several(
-        names: &[&str],
+        names: &[impl AsRef<str>],
         unit: &str,
         turn: impl FnMut() -> Vec<f64> + 'a,
     ) -> Operation<'a> {
         let rows = names
             .iter()
-            .map(|name| ((*name).to_owned(), unit.to_owned()));
+            .map(|name| (name.as_ref().to_owned(), unit.to_owned()));
         Operation {
             rows: rows.collect(),
             turn: Box::new(turn),

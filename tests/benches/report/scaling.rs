@@ -110,7 +110,6 @@ pub(crate) fn variables(context: &mut Context) {
     let workers: Vec<(usize, Worker)> = numbers.iter().map(start).collect();
     let operations = workers.iter().map(|(number, worker)| {
         let names = ["read", "write"].map(|what| format!("{what}, {number} open"));
-        let names = names.each_ref().map(String::as_str);
         Operation::several(&names, "ns", || worker.ask("go"))
     });
     let mut rows = interleave(context.scale.rounds(), operations.collect());
