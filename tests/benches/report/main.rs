@@ -13,8 +13,11 @@
 mod arguments;
 mod crossing;
 mod crowds;
+mod function;
 mod host;
+mod machine;
 mod measuring;
+mod peers;
 mod plot;
 mod row;
 mod scaling;
@@ -49,6 +52,11 @@ const GROUPS: &[Group] = &[
     ("variable, number of slots", scaling::slots),
     ("variable, idle participants", scaling::participants),
     ("variable, open variables", scaling::variables),
+    ("function, call after call", function::hot),
+    ("function, after 10 ms", function::after_idle),
+    ("function, one-way", function::one_way),
+    ("function, in a crowd", function::crowded),
+    ("function, opening", function::opening),
 ];
 
 /// What processes of this program do that are not the first one.
@@ -56,6 +64,9 @@ const ROLES: &[Role] = &[
     ("variable", crossing::act),
     ("crowd", crowds::act),
     ("open", scaling::act),
+    (machine::ROLE, machine::answer),
+    (function::SERVER, function::serve),
+    (function::IDLE_CALLER, function::idle_caller),
 ];
 
 /// What every part of the table uses.
@@ -110,6 +121,7 @@ fn play(role: &str, core: &str, arguments: &[&str]) {
 fn clean_up(folder: &str) {
     support::system::wait_for_end_of_input();
     let _ = std::fs::remove_dir_all(folder);
+    peers::clean_up(folder.as_ref());
 }
 
 fn run(arguments: &Arguments) -> ExitCode {

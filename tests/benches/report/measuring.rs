@@ -202,7 +202,15 @@ pub(crate) fn cores() -> Vec<usize> {
 
 /// From now on this thread, and those that it starts, run on that processor only.
 pub(crate) fn pin(core: usize) {
+    keep_on(&[core]);
+}
+
+/// From now on this thread, and those that it starts, run on those processors only. Returns
+/// those that it could run on before.
+pub(crate) fn keep_on(wanted: &[usize]) -> Vec<usize> {
+    let before = cores();
     let mut set = CpuSet::new();
-    set.set(core);
-    sched_setaffinity(None, &set).unwrap_or_else(|error| panic!("processor {core}: {error}"));
+    wanted.iter().for_each(|core| set.set(*core));
+    sched_setaffinity(None, &set).unwrap_or_else(|error| panic!("processors {wanted:?}: {error}"));
+    before
 }

@@ -1,10 +1,12 @@
 //! The latest value of a key: iceoryx2's blackboard, alone and across processors.
+//!
+//! As in the report's own processes, a value carries a number at its start, in its middle and
+//! at its end, and a reader that finds different ones has been given a torn value.
 
-use crate::place::{Failure, Kind, Place, each, now};
+use crate::place::{Failure, Kind, Place, now, repeat, spin_until};
 use iceoryx2::port::reader::EntryHandle;
 use iceoryx2::port::writer::EntryHandleMut;
-use std::hint::{black_box, spin_loop};
-use std::time::{Duration, Instant};
+use std::hint::black_box;
 
 /// The only key of each blackboard here.
 const KEY: u64 = 0;
@@ -16,54 +18,44 @@ type Writer<const WORDS: usize> = EntryHandleMut<Kind, u64, Value<WORDS>>;
 
 /// Whatever is measured in one process.
 pub(crate) trait Alone {
-    fn write(&mut self, milliseconds: u64) -> f64;
-    fn write_loaned(&mut self, milliseconds: u64) -> f64;
-    fn loan(&mut self, milliseconds: u64) -> f64;
-    fn read(&mut self, milliseconds: u64) -> f64;
+    /// Nanoseconds of a write that copies, a write into a loan, a loan as it is, and a read,
+    /// each measured for so many.
+    fn each(&mut self, duration: u64) -> [f64; 4];
 }
 
 /// The reader's side of two.
 pub(crate) trait Reading {
     /// Nanoseconds of a read.
-    fn flat_out(&mut self, milliseconds: u64) -> f64;
+    fn reads(&mut self, start: u64, end: u64) -> Result<f64, Failure>;
     /// How old each new value was when it had been read.
-    fn ages(&mut self, milliseconds: u64) -> Vec<u64>;
+    fn ages(&mut self, start: u64, end: u64) -> Vec<u64>;
 }
 
 /// The writer's side of two.
 pub(crate) trait Writing {
-    /// Nanoseconds of a write; if there is a pause of so many between two, even of none, the
-    /// time is written with each.
-    fn writes(&mut self, milliseconds: u64, pause: Option<u64>) -> f64;
+    /// Nanoseconds of a write.
+    fn writes(&mut self, start: u64, end: u64) -> f64;
+    /// Writes what time it is, with so many nanoseconds in between; how often.
+    fn publishes(&mut self, start: u64, end: u64, gap: u64) -> f64;
 }
 
-/// The size that a type knows and the one that was asked for are the same.
+/// iceoryx2 knows the size of a value by its type.
 macro_rules! of_size {
     ($size:expr, $words:ident => $make:expr) => {
         match $size {
-            64 => {
-                const $words: usize = 8;
-                $make
-            }
-            1024 => {
-                const $words: usize = 128;
-                $make
-            }
-            4096 => {
-                const $words: usize = 512;
-                $make
-            }
-            65536 => {
-                const $words: usize = 8192;
-                $make
-            }
-            1048576 => {
-                const $words: usize = 131_072;
-                $make
-            }
+            64 => of_size!(8, $words, $make),
+            1024 => of_size!(128, $words, $make),
+            4096 => of_size!(512, $words, $make),
+            65_536 => of_size!(8192, $words, $make),
+            1_048_576 => of_size!(131_072, $words, $make),
+            8_388_608 => of_size!(1_048_576, $words, $make),
             size => Err(format!("no values of {size} bytes are built in").into()),
         }
     };
+    ($count:expr, $words:ident, $make:expr) => {{
+        const $words: usize = $count;
+        $make
+    }};
 }
 
 pub(crate) fn alone(place: &Place, size: u64) -> Result<Box<dyn Alone>, Failure> {
@@ -92,9 +84,20 @@ fn writer<const WORDS: usize>(place: &Place, name: &str) -> Result<Writer<WORDS>
     Ok(service.writer_builder().create()?.entry(&KEY)?)
 }
 
-/// How many operations on a value go between two looks at the clock.
-fn batch<const WORDS: usize>() -> u64 {
-    (16384 / WORDS as u64).clamp(1, 256)
+fn value<const WORDS: usize>() -> Box<Value<WORDS>> {
+    vec![1; WORDS].try_into().expect("so many words")
+}
+
+fn mark<const WORDS: usize>(value: &mut Value<WORDS>, number: u64) {
+    for place in [0, WORDS / 2, WORDS - 1] {
+        value[place] = number;
+    }
+}
+
+/// The number that a value carries; `None` if it is torn.
+fn marked<const WORDS: usize>(value: &Value<WORDS>) -> Option<u64> {
+    let [first, middle, last] = [value[0], value[WORDS / 2], value[WORDS - 1]];
+    (first == middle && first == last).then_some(first)
 }
 
 struct Both<const WORDS: usize> {
@@ -107,81 +110,83 @@ struct Both<const WORDS: usize> {
 impl<const WORDS: usize> Both<WORDS> {
     fn new(place: &Place) -> Result<Both<WORDS>, Failure> {
         let reader = reader(place, "alone")?;
-        let value: Box<Value<WORDS>> = vec![7; WORDS].try_into().expect("so many words");
-        let writer = Some(writer(place, "alone")?);
-        let mut both = Both {
-            writer,
+        let writer = writer(place, "alone")?;
+        let value = value();
+        // Both places of the value are written: loans are published as they are.
+        writer.update_with_copy(*value);
+        writer.update_with_copy(*value);
+        Ok(Both {
+            writer: Some(writer),
             reader,
             value,
-        };
-        // Both places of the value have been written then: loans are published as they are.
-        both.write(0);
-        both.write(0);
-        Ok(both)
+        })
     }
 
-    /// Loans of a value, which `fill` has filled or left as it was.
+    /// A loan of a value, which `fill` has filled or left as it was.
     #[allow(unsafe_code)]
-    fn loans(&mut self, milliseconds: u64, fill: impl Fn(&mut Value<WORDS>, &Value<WORDS>)) -> f64 {
-        each(milliseconds, batch::<WORDS>(), || {
-            let writer = self.writer.take().expect("given back by the last loan");
-            let mut loan = writer.loan_uninit();
-            // SAFETY: `new` has written the value at least twice, so both of its places hold
-            // whole values of integers.
-            let place = unsafe { loan.value_mut().assume_init_mut() };
-            fill(black_box(place), black_box(&self.value));
-            // SAFETY: as above.
-            self.writer = Some(unsafe { loan.assume_init_and_update() });
-        })
+    fn loan(&mut self, fill: impl Fn(&mut Value<WORDS>, &Value<WORDS>)) {
+        let writer = self.writer.take().expect("given back by the last loan");
+        let mut loan = writer.loan_uninit();
+        // SAFETY: `new` has written the value twice, so both of its places hold whole values
+        // of integers.
+        let place = unsafe { loan.value_mut().assume_init_mut() };
+        fill(black_box(place), black_box(&self.value));
+        // SAFETY: as above.
+        self.writer = Some(unsafe { loan.assume_init_and_update() });
+    }
+
+    fn write(&self) {
+        let writer = self.writer.as_ref().expect("there is no loan");
+        writer.update_with_copy(*black_box(&*self.value));
     }
 }
 
 impl<const WORDS: usize> Alone for Both<WORDS> {
-    fn write(&mut self, milliseconds: u64) -> f64 {
-        let writer = self.writer.as_ref().expect("there is no loan");
-        each(milliseconds, batch::<WORDS>(), || {
-            writer.update_with_copy(*black_box(&*self.value));
-        })
-    }
-
-    fn write_loaned(&mut self, milliseconds: u64) -> f64 {
-        self.loans(milliseconds, |place, value| place.copy_from_slice(value))
-    }
-
-    fn loan(&mut self, milliseconds: u64) -> f64 {
-        self.loans(milliseconds, |_, _| ())
-    }
-
-    fn read(&mut self, milliseconds: u64) -> f64 {
-        each(milliseconds, batch::<WORDS>(), || {
-            black_box(&*self.reader.get());
-        })
+    fn each(&mut self, duration: u64) -> [f64; 4] {
+        let mut each = |once: &dyn Fn(&mut Self)| {
+            let start = now();
+            repeat(8 * WORDS, start, start + duration, || once(self))
+        };
+        [
+            each(&|both| both.write()),
+            each(&|both| both.loan(|place, value| place.copy_from_slice(value))),
+            each(&|both| both.loan(|_, _| ())),
+            each(&|both| {
+                black_box(&*both.reader.get());
+            }),
+        ]
     }
 }
 
 impl<const WORDS: usize> Reading for Reader<WORDS> {
-    fn flat_out(&mut self, milliseconds: u64) -> f64 {
-        each(milliseconds, batch::<WORDS>(), || {
-            black_box(&*self.get());
-        })
+    fn reads(&mut self, start: u64, end: u64) -> Result<f64, Failure> {
+        let mut torn = false;
+        let each = repeat(8 * WORDS, start, end, || {
+            torn |= marked(black_box(&*self.get())).is_none();
+        });
+        match torn {
+            false => Ok(each),
+            true => Err("a torn value".into()),
+        }
     }
 
-    fn ages(&mut self, milliseconds: u64) -> Vec<u64> {
-        let mut ages = Vec::with_capacity(1 << 20);
-        let end = Instant::now() + Duration::from_millis(milliseconds);
+    fn ages(&mut self, start: u64, end: u64) -> Vec<u64> {
+        spin_until(start);
+        let mut ages = Vec::with_capacity(1 << 16);
         let mut last = self.get();
-        while Instant::now() < end {
-            for _ in 0..64 {
-                if self.is_up_to_date(&last) {
-                    spin_loop();
-                    continue;
+        while ages.is_empty() || now() < end {
+            // What it offers for this: a counter is all that is looked at meanwhile.
+            while self.is_up_to_date(&last) {
+                if now() >= end && !ages.is_empty() {
+                    return ages;
                 }
-                let before = last[0];
-                last = self.get();
-                // The same value may look new twice.
-                if black_box(&*last)[0] != before {
-                    ages.push(now().saturating_sub(last[0]));
-                }
+            }
+            let before = last[0];
+            last = self.get();
+            let time = now();
+            // The same value can look new twice.
+            if black_box(&*last)[0] != before {
+                ages.push(time.saturating_sub(last[0]));
             }
         }
         ages
@@ -189,19 +194,24 @@ impl<const WORDS: usize> Reading for Reader<WORDS> {
 }
 
 impl<const WORDS: usize> Writing for Writer<WORDS> {
-    fn writes(&mut self, milliseconds: u64, pause: Option<u64>) -> f64 {
-        let mut value: Box<Value<WORDS>> = vec![7; WORDS].try_into().expect("so many words");
-        let Some(pause) = pause else {
-            return each(milliseconds, batch::<WORDS>(), || {
-                self.update_with_copy(*black_box(&*value));
-            });
-        };
-        each(milliseconds, 1, || {
-            value[0] = now();
+    fn writes(&mut self, start: u64, end: u64) -> f64 {
+        let (mut value, mut number) = (value(), 0);
+        repeat(8 * WORDS, start, end, || {
+            number += 1;
+            mark(&mut value, number);
             self.update_with_copy(*black_box(&*value));
-            while now() < value[0] + pause {
-                spin_loop();
-            }
         })
+    }
+
+    fn publishes(&mut self, start: u64, end: u64, gap: u64) -> f64 {
+        let (mut value, mut next, mut count) = (value(), start, 0.0);
+        while next < end {
+            spin_until(next);
+            mark(&mut value, now());
+            self.update_with_copy(*black_box(&*value));
+            count += 1.0;
+            next = now() + gap;
+        }
+        count
     }
 }

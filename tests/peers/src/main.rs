@@ -1,25 +1,25 @@
-//! What iceoryx2 does on this machine, measured in turns with us.
+//! What iceoryx2 does on this machine: a process that works when it is told to.
 //!
-//!     peers ROOT PREFIX
+//!     peers PROCESSOR ROOT PREFIX
 //!
-//! The bench `report` starts this program, and asks it for one round after the other on
-//! its standard input, so that rounds of both take turns:
+//! The bench `report` starts some of these, each kept on one processor, and tells them and
+//! its own processes in turns what to do: the lines are the same, and so is the work, as far
+//! as what is built is the same. Times are nanoseconds; START is a moment of CLOCK_MONOTONIC.
 //!
-//!     write SIZE MILLISECONDS          → ns of a write that copies
-//!     write-loaned SIZE MILLISECONDS   → ns of a loan, a copy into it, and publishing it
-//!     loan SIZE MILLISECONDS           → ns of a loan that is published as it is
-//!     read SIZE MILLISECONDS           → ns of a read
-//!     flat-out SIZE MILLISECONDS       → ns of a write and of a read, at once, in two processes
-//!     freshness SIZE MILLISECONDS PAUSE → p50 and p99 of a new value's age in ns when a reader
-//!                                        that polls has it; PAUSE ns between two writes
-//!     call SIZE COUNT                  → p50, p99 and p99.9 of a round trip in ns; both poll
+//!     read SIZE START DURATION           reads a value without a rest; how long one takes
+//!     write SIZE START DURATION          writes it without a rest; how long one takes
+//!     publish SIZE START DURATION GAP    writes what time it is, with a gap in between; how
+//!                                        many
+//!     observe SIZE START DURATION        looks until it changes; ages, 50 % and 99 %
+//!     alone SIZE DURATION                one process, nobody else: a write that copies, a
+//!                                        write into a loan, a loan as it is, a read
+//!     call SIZE COUNT                    calls; a round trip, 50 %, 99 % and 99.9 %
+//!     answer SIZE COUNT                  answers so many calls, polling
 //!
-//! Each answer is one line, the figures, or `error` and why. What it needs of the
-//! file system is below ROOT, and in /dev/shm under names that begin with PREFIX: whoever
-//! starts it removes both afterwards, so that nothing stays even if it was killed.
-//!
-//! The other side of a measurement is a process too: this program again, with `partner` as
-//! its third argument. This one is pinned to the first processor, the partner to the second.
+//! A value has to be there before it is written: the first `read` or `observe` creates it.
+//! A DURATION or COUNT of 0 does only that. Each answer is a line of figures, or `error` and
+//! why. Files stand below ROOT, and in /dev/shm under names that begin with PREFIX: who has
+//! started this removes them afterwards, so that nothing stays even if it was killed.
 
 mod blackboard;
 mod call;
@@ -27,59 +27,43 @@ mod place;
 
 use place::{Failure, Place};
 use rustix::process::{Signal, set_parent_process_death_signal};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// Values are handed over by value, several times: up to 8 MiB each.
+const STACK: usize = 256 << 20;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let [_, root, prefix, rest @ ..] = &arguments[..] else {
-        eprintln!("peers ROOT PREFIX");
-        std::process::exit(2);
-    };
     set_parent_process_death_signal(Some(Signal::KILL)).expect("SIGKILL is a signal");
-    let is_partner = rest == ["partner"];
-    // Started by the main thread, whose end would kill it.
-    let partner = (!is_partner).then(|| Partner::start(root, prefix));
-    let (root, prefix) = (root.clone(), prefix.clone());
-    // Values of a megabyte are handed over by value, several times.
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let work = std::thread::Builder::new()
-        .stack_size(64 << 20)
+        .stack_size(STACK)
         .spawn(move || {
-            pin(usize::from(is_partner));
-            let place = Place::new(&root, &prefix).unwrap_or_else(|error| panic!("{error}"));
-            match partner {
-                None => answer(&mut Serving::new(place)),
-                Some(partner) => answer(&mut Measuring::new(place, partner)),
-            }
+            let [processor, root, prefix] = &arguments[..] else {
+                return Err("usage: peers PROCESSOR ROOT PREFIX".into());
+            };
+            let mut only = CpuSet::new();
+            only.set(processor.parse()?);
+            sched_setaffinity(None, &only)?;
+            work(&mut Worker::new(Place::new(root, prefix)?));
+            Ok::<(), Failure>(())
         });
-    let ended = work.expect("there is room for a thread").join();
-    std::process::exit(if ended.is_ok() { 0 } else { 101 });
-}
-
-/// Keeps this thread on the `index`th of the processors that it may use.
-fn pin(index: usize) {
-    let allowed = sched_getaffinity(None).expect("a thread may ask where it runs");
-    let mut processors = (0..CpuSet::MAX_CPU).filter(|processor| allowed.is_set(*processor));
-    if let Some(processor) = processors.nth(index) {
-        let mut only = CpuSet::new();
-        only.set(processor);
-        sched_setaffinity(None, &only).expect("the processor was allowed before");
+    let worked = work.expect("room for a thread").join();
+    match worked {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            // Whoever has started this listens there.
+            println!("error {error}");
+            std::process::exit(2);
+        }
+        Err(_) => std::process::exit(101),
     }
 }
 
-/// Who does what a line says.
-trait Answering {
-    /// The figures of `words[0]`, which the others describe.
-    fn figures(&mut self, words: &[&str]) -> Result<Vec<f64>, Failure>;
-}
-
-/// Answers each line, until there are no more.
-fn answer(by: &mut dyn Answering) {
+/// Does what each line says, until there are no more.
+fn work(worker: &mut Worker) {
     for line in std::io::stdin().lines().map_while(Result::ok) {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match by.figures(&words) {
+        match worker.figures(&line) {
             Ok(figures) => {
                 let figures: Vec<String> = figures.iter().map(f64::to_string).collect();
                 println!("{}", figures.join(" "));
@@ -89,100 +73,70 @@ fn answer(by: &mut dyn Answering) {
     }
 }
 
-/// The numbers after the name of a measurement.
-fn numbers<const COUNT: usize>(words: &[&str]) -> Result<[u64; COUNT], Failure> {
-    let numbers: Result<Vec<u64>, _> = words[1..].iter().map(|word| word.parse()).collect();
-    let numbers = numbers.map_err(|error| format!("expected whole numbers: {error}"))?;
-    let found = numbers.len();
-    let numbers = numbers.try_into();
-    numbers.map_err(|_| format!("expected {COUNT} numbers, found {found}").into())
-}
-
-/// The other process of a measurement.
-struct Partner {
-    child: Child,
-    // None once it has been told to end.
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-}
-
-impl Partner {
-    fn start(root: &str, prefix: &str) -> Partner {
-        let program = std::env::current_exe().expect("this program is a file");
-        let mut child = Command::new(program)
-            .args([root, prefix, "partner"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("starting a partner: {error}"));
-        Partner {
-            input: child.stdin.take(),
-            output: BufReader::new(child.stdout.take().expect("a pipe")),
-            child,
-        }
-    }
-
-    /// Tells it what to do, and waits until it is about to begin.
-    fn begin(&mut self, words: &[&str]) -> Result<(), Failure> {
-        let input = self.input.as_mut().expect("it was not told to end");
-        writeln!(input, "{}", words.join(" "))?;
-        match self.hear()?.as_str() {
-            "go" => Ok(()),
-            other => Err(format!("the partner says {other}").into()),
-        }
-    }
-
-    /// Its figures, when it is done.
-    fn end(&mut self) -> Result<Vec<f64>, Failure> {
-        let line = self.hear()?;
-        if line.starts_with("error") {
-            return Err(format!("the partner says {line}").into());
-        }
-        Ok(line
-            .split_whitespace()
-            .map(str::parse)
-            .collect::<Result<_, _>>()?)
-    }
-
-    fn hear(&mut self) -> Result<String, Failure> {
-        let mut line = String::new();
-        match self.output.read_line(&mut line)? {
-            0 => Err("the partner has ended".into()),
-            _ => Ok(line.trim_end().to_owned()),
-        }
-    }
-}
-
-impl Drop for Partner {
-    fn drop(&mut self) {
-        self.input = None;
-        let _ = self.child.wait();
-    }
-}
-
-/// Says that this partner is about to begin.
-fn say_go() {
-    println!("go");
-}
-
-/// The process that the report talks with.
-struct Measuring {
+/// What this process has opened, by size.
+struct Worker {
     alone: HashMap<u64, Box<dyn blackboard::Alone>>,
     readers: HashMap<u64, Box<dyn blackboard::Reading>>,
-    clients: HashMap<u64, Box<dyn call::Calling>>,
-    partner: Partner,
+    writers: HashMap<u64, Box<dyn blackboard::Writing>>,
+    callers: HashMap<u64, Box<dyn call::Calling>>,
+    servers: HashMap<u64, Box<dyn call::Answering>>,
     place: Place,
 }
 
-impl Measuring {
-    fn new(place: Place, partner: Partner) -> Measuring {
-        Measuring {
+impl Worker {
+    fn new(place: Place) -> Worker {
+        Worker {
             alone: HashMap::new(),
             readers: HashMap::new(),
-            clients: HashMap::new(),
-            partner,
+            writers: HashMap::new(),
+            callers: HashMap::new(),
+            servers: HashMap::new(),
             place,
         }
+    }
+
+    /// The figures of what the line says.
+    fn figures(&mut self, line: &str) -> Result<Vec<f64>, Failure> {
+        let place = &self.place;
+        let mut words = line.split_whitespace();
+        let what = words.next().unwrap_or_default();
+        let numbers: Vec<u64> = words.map(str::parse).collect::<Result<_, _>>()?;
+        let size = *numbers.first().ok_or("of which size?")?;
+        let reader = || blackboard::reading(place, size);
+        let writer = || blackboard::writing(place, size);
+        Ok(match (what, &numbers[1..]) {
+            ("read", &[start, duration]) => {
+                vec![kept(&mut self.readers, size, reader)?.reads(start, start + duration)?]
+            }
+            ("observe", &[start, duration]) => {
+                let ages = kept(&mut self.readers, size, reader)?.ages(start, start + duration);
+                parts(ages, &[0.5, 0.99])?
+            }
+            ("write", &[start, duration]) => {
+                vec![kept(&mut self.writers, size, writer)?.writes(start, start + duration)]
+            }
+            ("publish", &[start, duration, gap]) => {
+                let writer = kept(&mut self.writers, size, writer)?;
+                vec![writer.publishes(start, start + duration, gap)]
+            }
+            ("alone", &[duration]) => {
+                let make = || blackboard::alone(place, size);
+                kept(&mut self.alone, size, make)?.each(duration).to_vec()
+            }
+            ("call", &[count]) => {
+                let caller = kept(&mut self.callers, size, || call::calling(place, size))?;
+                match count {
+                    0 => Vec::new(),
+                    _ => parts(caller.calls(count)?, &[0.5, 0.99, 0.999])?,
+                }
+            }
+            ("answer", &[count]) => {
+                let server = kept(&mut self.servers, size, || call::answering(place, size))?;
+                server.answer(count)?;
+                Vec::new()
+            }
+            _ => return Err("there is no such work, or it needs other numbers".into()),
+        })
     }
 }
 
@@ -199,53 +153,7 @@ fn kept<T: ?Sized>(
     }
 }
 
-impl Answering for Measuring {
-    fn figures(&mut self, words: &[&str]) -> Result<Vec<f64>, Failure> {
-        match words.first().copied() {
-            Some(name @ ("write" | "write-loaned" | "loan" | "read")) => {
-                let [size, milliseconds] = numbers(words)?;
-                let make = || blackboard::alone(&self.place, size);
-                let alone = kept(&mut self.alone, size, make)?;
-                Ok(vec![match name {
-                    "write" => alone.write(milliseconds),
-                    "write-loaned" => alone.write_loaned(milliseconds),
-                    "loan" => alone.loan(milliseconds),
-                    _ => alone.read(milliseconds),
-                }])
-            }
-            Some("flat-out") => {
-                let [size, milliseconds] = numbers(words)?;
-                let make = || blackboard::reading(&self.place, size);
-                let reader = kept(&mut self.readers, size, make)?;
-                self.partner.begin(words)?;
-                let read = reader.flat_out(milliseconds);
-                let mut figures = self.partner.end()?;
-                figures.push(read);
-                Ok(figures)
-            }
-            Some("freshness") => {
-                let [size, milliseconds, _pause] = numbers(words)?;
-                let make = || blackboard::reading(&self.place, size);
-                let reader = kept(&mut self.readers, size, make)?;
-                self.partner.begin(words)?;
-                let ages = reader.ages(milliseconds);
-                self.partner.end()?;
-                parts(ages, &[0.5, 0.99])
-            }
-            Some("call") => {
-                let [size, count] = numbers(words)?;
-                let client = kept(&mut self.clients, size, || call::calling(&self.place, size))?;
-                self.partner.begin(words)?;
-                let times = client.calls(count)?;
-                self.partner.end()?;
-                parts(times, &[0.5, 0.99, 0.999])
-            }
-            _ => Err("there is no such measurement".into()),
-        }
-    }
-}
-
-/// The values of a distribution below which those parts of it are.
+/// The figures below which those parts of the values lie.
 fn parts(mut values: Vec<u64>, parts: &[f64]) -> Result<Vec<f64>, Failure> {
     if values.is_empty() {
         return Err("nothing was seen".into());
@@ -253,47 +161,4 @@ fn parts(mut values: Vec<u64>, parts: &[f64]) -> Result<Vec<f64>, Failure> {
     values.sort_unstable();
     let at = |part: &f64| values[((values.len() - 1) as f64 * part) as usize] as f64;
     Ok(parts.iter().map(at).collect())
-}
-
-/// The partner's work.
-struct Serving {
-    writers: HashMap<u64, Box<dyn blackboard::Writing>>,
-    servers: HashMap<u64, Box<dyn call::Answering>>,
-    place: Place,
-}
-
-impl Serving {
-    fn new(place: Place) -> Serving {
-        Serving {
-            writers: HashMap::new(),
-            servers: HashMap::new(),
-            place,
-        }
-    }
-}
-
-impl Answering for Serving {
-    fn figures(&mut self, words: &[&str]) -> Result<Vec<f64>, Failure> {
-        match words[0] {
-            "call" => {
-                let [size, count] = numbers(words)?;
-                let server = kept(&mut self.servers, size, || {
-                    call::answering(&self.place, size)
-                })?;
-                say_go();
-                server.answer(count)?;
-                Ok(Vec::new())
-            }
-            name => {
-                let (size, milliseconds, pause) = match (name, words.len()) {
-                    ("flat-out", 3) => numbers(words).map(|[size, time]| (size, time, None))?,
-                    _ => numbers(words).map(|[size, time, pause]| (size, time, Some(pause)))?,
-                };
-                let make = || blackboard::writing(&self.place, size);
-                let writer = kept(&mut self.writers, size, make)?;
-                say_go();
-                Ok(vec![writer.writes(milliseconds, pause)])
-            }
-        }
-    }
 }

@@ -2,10 +2,9 @@
 
 use iceoryx2::prelude::*;
 use rustix::time::{ClockId, clock_gettime};
-use std::time::{Duration, Instant};
 
 /// Whatever goes wrong: it is only ever told.
-pub(crate) type Failure = Box<dyn std::error::Error>;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Kind of the services: between processes, one thread each.
 pub(crate) type Kind = ipc::Service;
 
@@ -42,19 +41,27 @@ pub(crate) fn now() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Nanoseconds of one of those operations that were done within so many milliseconds; the
-/// clock is looked at after every `batch` of them.
-pub(crate) fn each(milliseconds: u64, batch: u64, mut operation: impl FnMut()) -> f64 {
-    let length = Duration::from_millis(milliseconds);
-    let (start, mut count) = (Instant::now(), 0);
+pub(crate) fn spin_until(time: u64) {
+    while now() < time {
+        std::hint::spin_loop();
+    }
+}
+
+/// The nanoseconds of one of as many as there is time for, each of `size` bytes.
+pub(crate) fn repeat(size: usize, start: u64, end: u64, mut once: impl FnMut()) -> f64 {
+    // Looking at the clock must cost next to nothing.
+    let batch = ((1 << 20) / size).clamp(1, 256);
+    spin_until(start);
+    let start = now();
+    let mut count = 0;
     loop {
         for _ in 0..batch {
-            operation();
+            once();
         }
         count += batch;
-        let passed = start.elapsed();
-        if passed >= length {
-            return passed.as_nanos() as f64 / count as f64;
+        let time = now();
+        if time >= end {
+            return (time - start) as f64 / count as f64;
         }
     }
 }
