@@ -15,6 +15,7 @@
 
 use crate::Context;
 use crate::measuring::{Operation, Rows, interleave, now, percentiles, spin_until};
+use crate::peers;
 use crate::variable::{Aligned, SIZES, open, text, touch_all_slots};
 use crate::worker::{Worker, serve, soon};
 use robot_ipc::{HostVariable, VariableOptions};
@@ -42,11 +43,20 @@ impl Sides {
             touch_all_slots(&variable, &value);
         }
         let [first, second] = context.cores;
-        let all = vec![Sides {
+        let mut all = vec![Sides {
             kind: "",
             writer: Worker::start(context, "variable", first, &[]),
             reader: Worker::start(context, "variable", second, &[]),
         }];
+        let peers = [first, second].map(|core| peers::start(context, core));
+        if let [Some(writer), Some(reader)] = peers {
+            let kind = "iceoryx2 ";
+            all.push(Sides {
+                kind,
+                writer,
+                reader,
+            });
+        }
         for sides in &all {
             for size in sizes {
                 // To have it open before time counts. A peer's reader has to come first.
@@ -60,8 +70,9 @@ impl Sides {
     /// What both find who start at the same time.
     fn at_once(&self, [write, read]: [&str; 2], size: usize, duration: Duration) -> [Vec<f64>; 2] {
         let (start, duration) = (soon(), duration.as_nanos());
+        let gap = if write == "publish" { GAP } else { "" };
         self.writer
-            .say(&format!("{write} {size} {start} {duration} {GAP}"));
+            .say(&format!("{write} {size} {start} {duration} {gap}"));
         self.reader
             .say(&format!("{read} {size} {start} {duration}"));
         [self.writer.hear(), self.reader.hear()]
@@ -147,7 +158,9 @@ pub(crate) fn freshness(context: &mut Context) {
 fn compare(rows: &mut Rows, all: &[Sides], what: &str, size: usize, goal: &str) {
     let [ours, peers @ ..] = all else { return };
     for peer in peers {
-        let theirs = rows.median(&peer.named(what, size));
+        let Some(theirs) = rows.found(&peer.named(what, size)) else {
+            continue;
+        };
         let kind = peer.kind.trim();
         rows.row(&ours.named(what, size))
             .beside(kind, theirs)
@@ -239,7 +252,7 @@ fn observe(variable: &HostVariable, value: &mut [u8], start: u64, end: u64) -> V
     let mut last = variable.version().expect("it is there");
     loop {
         // A small value is read as fast as its version, and is there at once then.
-        let version = if value.len() <= 1024 {
+        let mut version = if value.len() <= 1024 {
             variable.read_into(value).expect("it is there").version
         } else {
             variable.version().expect("it is there")
@@ -251,7 +264,7 @@ fn observe(variable: &HostVariable, value: &mut [u8], start: u64, end: u64) -> V
             continue;
         }
         if value.len() > 1024 {
-            variable.read_into(value).expect("it is there");
+            version = variable.read_into(value).expect("it is there").version;
         }
         ages.push(now().saturating_sub(marked(value)) as f64);
         last = version;

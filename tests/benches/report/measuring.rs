@@ -69,17 +69,12 @@ impl<'a> Operation<'a> {
         }
     }
 
-    /// The figures of a turn. One in which a side came too late for the other has figures
-    /// that are no numbers; it does not count.
-    fn figures(&mut self) -> Vec<f64> {
-        for _ in 0..10 {
-            let found = (self.turn)();
-            assert_eq!(found.len(), self.rows.len(), "of {:?}", self.rows);
-            if found.iter().all(|figure| figure.is_finite()) {
-                return found;
-            }
-        }
-        panic!("ten turns without a figure: {:?}", self.rows);
+    /// The figures of a turn. One in which a side came too late for the other, or failed,
+    /// has none and does not count; after ten of them there are none.
+    fn figures(&mut self) -> Option<Vec<f64>> {
+        (0..10).map(|_| (self.turn)()).find(|found| {
+            found.len() == self.rows.len() && found.iter().all(|figure| figure.is_finite())
+        })
     }
 
     /// The nanoseconds that `once` takes, in turns of that length.
@@ -143,24 +138,38 @@ impl Rows {
 }
 
 /// Lets all operations take turns in so many rounds, after one round that does not count.
+/// What gives no figures is told loudly and has no rows.
 pub(crate) fn interleave(rounds: usize, mut operations: Vec<Operation<'_>>) -> Rows {
     let mut figures: Vec<Vec<Vec<f64>>> = vec![Vec::new(); operations.len()];
     for round in 0..=rounds {
         for (operation, figures) in operations.iter_mut().zip(&mut figures) {
             let found = operation.figures();
             if round > 0 {
-                figures.push(found);
+                figures.extend(found);
             }
         }
     }
     let mut rows = Vec::new();
     for (operation, figures) in operations.iter().zip(figures) {
+        if figures.len() < rounds {
+            let names: Vec<&str> = operation.rows.iter().map(|row| row.0.as_str()).collect();
+            support::skipped(&names.join("; "), "there were no figures in ten turns");
+            continue;
+        }
         for (column, (name, unit)) in operation.rows.iter().enumerate() {
             let column: Vec<f64> = figures.iter().map(|found| found[column]).collect();
             rows.push(Row::of(name, unit, &column));
         }
     }
     Rows(rows)
+}
+
+/// As [`interleave`], with this thread kept on one processor.
+pub(crate) fn interleave_on(core: usize, rounds: usize, operations: Vec<Operation<'_>>) -> Rows {
+    let kept = keep_on(&[core]);
+    let rows = interleave(rounds, operations);
+    keep_on(&kept);
+    rows
 }
 
 /// The figures below which those parts of `times` lie, such as 0.5 and 0.99. Sorts them.

@@ -14,7 +14,7 @@ use support::workspace;
 
 /// A process of `tests/peers` on that processor, which understands the lines of its head.
 /// `None` where it cannot be built, and where figures do not matter.
-fn start(context: &Context, core: usize) -> Option<Worker> {
+pub(crate) fn start(context: &Context, core: usize) -> Option<Worker> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     if context.scale == Scale::Tiny {
         return None;

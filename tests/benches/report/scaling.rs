@@ -5,7 +5,7 @@
 //! small, so that the caches hold them whatever the number is.
 
 use crate::Context;
-use crate::measuring::{Operation, Rows, interleave};
+use crate::measuring::{Operation, Rows, interleave, interleave_on};
 use crate::variable::{Aligned, open, touch_all_slots};
 use crate::worker::{Worker, serve};
 use robot_ipc::{HostVariable, VariableOptions};
@@ -57,7 +57,11 @@ pub(crate) fn slots(context: &mut Context) {
     let pairs = variables.iter().zip(numbers);
     let operations =
         pairs.flat_map(|(variable, number)| both(variable, &format!("{number} slots"), length));
-    let mut rows = interleave(context.scale.rounds(), operations.collect());
+    let mut rows = interleave_on(
+        context.cores[0],
+        context.scale.rounds(),
+        operations.collect(),
+    );
     compare(&mut rows, &numbers, "slots");
     context.report(rows);
 }
@@ -83,7 +87,11 @@ pub(crate) fn participants(context: &mut Context) {
     let pairs = all.iter().zip(numbers);
     let operations =
         pairs.flat_map(|((variable, _), number)| both(variable, &format!("{number} idle"), length));
-    let mut rows = interleave(context.scale.rounds(), operations.collect());
+    let mut rows = interleave_on(
+        context.cores[0],
+        context.scale.rounds(),
+        operations.collect(),
+    );
     compare(&mut rows, &numbers, "idle");
     context.report(rows);
 }

@@ -7,7 +7,9 @@
 //! are slots. Both copies lie in memory of the same kind as the variable.
 
 use crate::Context;
-use crate::measuring::{Operation, Rows, interleave, now};
+use crate::measuring::{Operation, Rows, interleave, interleave_on, now};
+use crate::peers;
+use crate::worker::Worker;
 use robot_ipc::{Encoding, HostVariable, VariableOptions};
 use robot_ipc_core::variable::{DEFAULT_SLOTS, VariableGeometry};
 use rustix::time::{ClockId, clock_gettime};
@@ -149,6 +151,7 @@ pub(crate) fn touch_all_slots(variable: &HostVariable, value: &[u8]) {
 pub(crate) fn alone(context: &mut Context) {
     let sizes = context.scale.pick(&SIZES[..1], &SIZES, &SIZES);
     let length = context.scale.turn();
+    let peer = peers::start(context, context.cores[0]);
     let mut all: Vec<Alone> = sizes
         .iter()
         .map(|size| Alone::new(context, *size))
@@ -157,13 +160,24 @@ pub(crate) fn alone(context: &mut Context) {
         black_box(clock_gettime(ClockId::Boottime));
     })];
     for alone in &mut all {
+        let size = alone.size;
         operations.extend(alone.operations(length));
+        operations.extend(peer.as_ref().map(|peer| iceoryx2(peer, size, length)));
     }
-    let mut rows = interleave(context.scale.rounds(), operations);
+    let mut rows = interleave_on(context.cores[0], context.scale.rounds(), operations);
     for size in sizes {
         compare(&mut rows, *size);
     }
     context.report(rows);
+}
+
+/// What iceoryx2's blackboard takes for the same: it has one writer, and stores no time.
+fn iceoryx2(peer: &Worker, size: usize, length: Duration) -> Operation<'_> {
+    let names = ["write", "write into a loan", "loan", "read"];
+    let names = names.map(|what| format!("iceoryx2 {what}, {}", text(size)));
+    Operation::several(&names, "ns", move || {
+        peer.ask(&format!("alone {size} {}", length.as_nanos()))
+    })
 }
 
 fn compare(rows: &mut Rows, size: usize) {

@@ -35,9 +35,13 @@ impl Worker {
         self.0.borrow_mut().say(line);
     }
 
-    /// The figures that it answers.
+    /// The figures that it answers; none if it says that it failed, which is told.
     pub(crate) fn hear(&self) -> Vec<f64> {
         let line = self.0.borrow_mut().hear();
+        if let Some(error) = line.strip_prefix("error ") {
+            println!("  failed: {error}");
+            return Vec::new();
+        }
         let figures = line.split_whitespace().map(|word| {
             let figure = word.parse();
             figure.unwrap_or_else(|_| panic!("expected figures, heard {line:?}"))
