@@ -66,7 +66,7 @@ pub(crate) fn writers(context: &mut Context) {
     let variable = create(context, SIZE);
     let workers = workers(context);
     let faults = RefCell::new(Vec::new());
-    let (rounds, turn) = context.scale.pick((1, 5), (2, 300), (3, 1000));
+    let (rounds, turn) = context.scale.pick((1, 5), (2, 150), (3, 1000));
     let turn = Duration::from_millis(turn);
     let operations = WRITERS.map(|count| {
         let names = ["accepted", "rejected"].map(|what| of_writers(count, what));
@@ -131,7 +131,7 @@ pub(crate) fn readers(context: &mut Context) {
     let variables: Vec<HostVariable> = sizes.iter().map(|size| create(context, *size)).collect();
     let workers = workers(context);
     let writer = Worker::start(context, "crowd", context.cores[0], &[]);
-    let (rounds, turn) = context.scale.pick((1, 5), (2, 60), (5, 150));
+    let (rounds, turn) = context.scale.pick((1, 5), (2, 40), (5, 150));
     let turn = Duration::from_millis(turn);
     let mut operations = Vec::new();
     for size in sizes {

@@ -297,7 +297,7 @@ pub(crate) fn after_idle(context: &mut Context) {
     if !can_have_two_cores(context) {
         return;
     }
-    let count = context.scale.pick(1, 10, 20);
+    let count = context.scale.pick(1, 5, 20);
     let machines = [On::TwoCores, On::SameCore].map(|on| (on, machine(context, on)));
     let served = On::ALL.map(|on| (on, Served::echo(context, on, 1)));
     let mut operations = Vec::new();

@@ -19,6 +19,7 @@ mod machine;
 mod measuring;
 mod peers;
 mod plot;
+mod python;
 mod row;
 mod scaling;
 mod table;
@@ -57,6 +58,7 @@ const GROUPS: &[Group] = &[
     ("function, one-way", function::one_way),
     ("function, in a crowd", function::crowded),
     ("function, opening", function::opening),
+    ("Python", python::measure),
 ];
 
 /// What processes of this program do that are not the first one.
@@ -67,6 +69,7 @@ const ROLES: &[Role] = &[
     (machine::ROLE, machine::answer),
     (function::SERVER, function::serve),
     (function::IDLE_CALLER, function::idle_caller),
+    ("python", python::act),
 ];
 
 /// What every part of the table uses.
@@ -111,7 +114,9 @@ fn main() -> ExitCode {
 fn play(role: &str, core: &str, arguments: &[&str]) {
     support::system::die_with_parent();
     support::system::end_at_panic();
-    measuring::pin(core.parse().expect("the number of a processor"));
+    if core != "-" {
+        measuring::pin(core.parse().expect("the number of a processor"));
+    }
     let found = ROLES.iter().find(|(name, _)| *name == role);
     let (_, act) = found.unwrap_or_else(|| panic!("there is no role '{role}'"));
     act(arguments);

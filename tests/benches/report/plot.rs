@@ -56,7 +56,48 @@ const PANELS: [Panel; 2] = [
 ];
 
 /// The bars of the lower picture: group, row, label, class.
-const BARS: &[[&str; 4]] = &[];
+const BARS: &[[&str; 4]] = &[
+    [
+        HOT,
+        "spin, two cores, p50",
+        "a word, both look all the time",
+        "limit",
+    ],
+    [HOT, "call, 8 B, two cores, p50", "call, 8 B", "ours"],
+    [HOT, "call, 4096 B, two cores, p50", "call, 4 KiB", "ours"],
+    [
+        HOT,
+        "iceoryx2, 8 B, p50",
+        "iceoryx2, 8 B, both poll",
+        "peer",
+    ],
+    [
+        HOT,
+        "iceoryx2, 4096 B, p50",
+        "iceoryx2, 4 KiB, both poll",
+        "peer",
+    ],
+    [
+        IDLE,
+        "futex, two cores, p50",
+        "futex, both slept 10 ms",
+        "limit",
+    ],
+    [
+        IDLE,
+        "call, 8 B, two cores, p50",
+        "call, 8 B, both slept 10 ms",
+        "ours",
+    ],
+    [
+        IDLE,
+        "named pipe, two cores, p50",
+        "named pipes, both slept 10 ms",
+        "peer",
+    ],
+];
+const HOT: &str = "function, call after call";
+const IDLE: &str = "function, after 10 ms";
 
 const WIDTH: f64 = 880.0;
 /// The inner part of an upper picture.
@@ -74,7 +115,7 @@ path { fill: none; stroke-width: 2 }
 .peer { stroke-dasharray: 6 4; stroke-opacity: .75; stroke-width: 1.5 }
 .limit { stroke: #8b949e; stroke-width: 1.5; stroke-dasharray: 2 3 }
 rect.ours { fill: #2f81f7 } rect.peer { fill: #bf8700 } rect.limit { fill: #8b949e }
-rect { stroke: none }
+rect.ours, rect.peer, rect.limit { stroke: none }
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } }
 ";
 
