@@ -161,13 +161,18 @@ pub(crate) fn serve(arguments: &[&str]) {
     };
     added.unwrap_or_else(|error| panic!("{error}"));
     for other in 1..functions {
-        let name = format!("{name}-and-{other}");
+        let name = other_name(name, other);
         let added = dispatcher.add_raw(&new(), name.as_bytes(), |call| call.reply_nothing());
         added.unwrap_or_else(|error| panic!("{error}"));
     }
     dispatcher.start().unwrap_or_else(|error| panic!("{error}"));
     println!();
     support::system::wait_for_end_of_input();
+}
+
+/// The name of another function of the same dispatcher.
+fn other_name(name: &str, number: u32) -> String {
+    format!("{name}-and-{number}")
 }
 
 /// A process that has called once.
@@ -401,13 +406,18 @@ pub(crate) fn crowded(context: &mut Context) {
 /// Opening and making what is needed.
 pub(crate) fn opening(context: &mut Context) {
     let place = options(&context.scratch);
-    let served = Served::echo(context, On::Free, 1);
-    let name = served.function.subject().name().to_owned();
+    let served = Served::echo(context, On::Free, 2);
+    let already = served.function.subject().name().to_owned();
+    // Which this process has not opened.
+    let name = other_name(&already, 1);
     let open = |name: &str| place.open(name).unwrap_or_else(|error| panic!("{error}"));
     let length = context.scale.turn();
     let operations = vec![
         Operation::timed("open a function to call it", length, || {
             open(&name);
+        }),
+        Operation::timed("open one that this process has open", length, || {
+            open(&already);
         }),
         Operation::timed("open it and call it once", length, || {
             let called = open(&name).call_within(&[7; 8], PATIENCE);

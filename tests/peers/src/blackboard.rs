@@ -174,12 +174,10 @@ impl<const WORDS: usize> Reading for Reader<WORDS> {
         spin_until(start);
         let mut ages = Vec::with_capacity(1 << 16);
         let mut last = self.get();
-        while ages.is_empty() || now() < end {
+        while now() < end {
             // What it offers for this: a counter is all that is looked at meanwhile.
-            while self.is_up_to_date(&last) {
-                if now() >= end && !ages.is_empty() {
-                    return ages;
-                }
+            if self.is_up_to_date(&last) {
+                continue;
             }
             let before = last[0];
             last = self.get();

@@ -110,7 +110,7 @@ impl Worker {
             }
             ("observe", &[start, duration]) => {
                 let ages = kept(&mut self.readers, size, reader)?.ages(start, start + duration);
-                parts(ages, &[0.5, 0.99])?
+                parts(ages, &[0.5, 0.99])
             }
             ("write", &[start, duration]) => {
                 vec![kept(&mut self.writers, size, writer)?.writes(start, start + duration)]
@@ -127,7 +127,7 @@ impl Worker {
                 let caller = kept(&mut self.callers, size, || call::calling(place, size))?;
                 match count {
                     0 => Vec::new(),
-                    _ => parts(caller.calls(count)?, &[0.5, 0.99, 0.999])?,
+                    _ => parts(caller.calls(count)?, &[0.5, 0.99, 0.999]),
                 }
             }
             ("answer", &[count]) => {
@@ -153,12 +153,13 @@ fn kept<T: ?Sized>(
     }
 }
 
-/// The figures below which those parts of the values lie.
-fn parts(mut values: Vec<u64>, parts: &[f64]) -> Result<Vec<f64>, Failure> {
-    if values.is_empty() {
-        return Err("nothing was seen".into());
-    }
+/// The figures below which those parts of the values lie; no numbers if there are no values.
+fn parts(mut values: Vec<u64>, parts: &[f64]) -> Vec<f64> {
     values.sort_unstable();
-    let at = |part: &f64| values[((values.len() - 1) as f64 * part) as usize] as f64;
-    Ok(parts.iter().map(at).collect())
+    let last = values.len().saturating_sub(1) as f64;
+    let at = |part: &f64| values.get((last * part) as usize);
+    let figures = parts
+        .iter()
+        .map(|part| at(part).map_or(f64::NAN, |found| *found as f64));
+    figures.collect()
 }
