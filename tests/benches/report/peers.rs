@@ -109,8 +109,7 @@ fn build() -> Result<PathBuf, String> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let why = said.lines().find(|line| line.starts_with("error"));
-    Err(format!(
-        "tests/peers cannot be built: {}",
-        why.unwrap_or(said.trim())
-    ))
+    let status = output.status.to_string();
+    let why = why.unwrap_or(&status);
+    Err(format!("tests/peers cannot be built: {why}"))
 }
