@@ -33,8 +33,10 @@ pub(crate) trait Reading {
 
 /// The writer's side of two.
 pub(crate) trait Writing {
-    /// Nanoseconds of a write.
+    /// Nanoseconds of a write that copies.
     fn writes(&mut self, start: u64, end: u64) -> f64;
+    /// Nanoseconds of a write into a loan.
+    fn fills(&mut self, start: u64, end: u64) -> f64;
     /// Writes what time it is, with so many nanoseconds in between; how often.
     fn publishes(&mut self, start: u64, end: u64, gap: u64) -> f64;
 }
@@ -59,7 +61,12 @@ macro_rules! of_size {
 }
 
 pub(crate) fn alone(place: &Place, size: u64) -> Result<Box<dyn Alone>, Failure> {
-    of_size!(size, WORDS => Ok(Box::new(Both::<WORDS>::new(place)?)))
+    of_size!(size, WORDS => {
+        // Whoever creates it has to come first.
+        let reader = reader::<WORDS>(place, "alone")?;
+        let writes = Writes::open(place, "alone")?;
+        Ok(Box::new(Both { reader, writes }))
+    })
 }
 
 pub(crate) fn reading(place: &Place, size: u64) -> Result<Box<dyn Reading>, Failure> {
@@ -67,7 +74,7 @@ pub(crate) fn reading(place: &Place, size: u64) -> Result<Box<dyn Reading>, Fail
 }
 
 pub(crate) fn writing(place: &Place, size: u64) -> Result<Box<dyn Writing>, Failure> {
-    of_size!(size, WORDS => Ok(Box::new(writer::<WORDS>(place, "shared")?)))
+    of_size!(size, WORDS => Ok(Box::new(Writes::<WORDS>::open(place, "shared")?)))
 }
 
 /// Creates the blackboard: whoever creates it has to come first.
@@ -100,45 +107,61 @@ fn marked<const WORDS: usize>(value: &Value<WORDS>) -> Option<u64> {
     (first == middle && first == last).then_some(first)
 }
 
-struct Both<const WORDS: usize> {
+/// Who writes.
+struct Writes<const WORDS: usize> {
     // None only within a loan, which takes it away for that time.
-    writer: Option<Writer<WORDS>>,
-    reader: Reader<WORDS>,
+    handle: Option<Writer<WORDS>>,
     value: Box<Value<WORDS>>,
 }
 
-impl<const WORDS: usize> Both<WORDS> {
-    fn new(place: &Place) -> Result<Both<WORDS>, Failure> {
-        let reader = reader(place, "alone")?;
-        let writer = writer(place, "alone")?;
-        let value = value();
-        // Both places of the value are written: loans are published as they are.
-        writer.update_with_copy(*value);
-        writer.update_with_copy(*value);
-        Ok(Both {
-            writer: Some(writer),
-            reader,
-            value,
-        })
+impl<const WORDS: usize> Writes<WORDS> {
+    fn open(place: &Place, name: &str) -> Result<Self, Failure> {
+        let (handle, value) = (writer(place, name)?, value());
+        // Both places of the value are written: `loan` needs that.
+        handle.update_with_copy(*value);
+        handle.update_with_copy(*value);
+        let handle = Some(handle);
+        Ok(Writes { handle, value })
     }
 
-    /// A loan of a value, which `fill` has filled or left as it was.
+    /// Writes a value, which is copied.
+    fn write(&self) {
+        let handle = self.handle.as_ref().expect("there is no loan");
+        handle.update_with_copy(*black_box(&*self.value));
+    }
+
+    /// Loans a value, which `fill` fills or leaves as it was.
     #[allow(unsafe_code)]
     fn loan(&mut self, fill: impl Fn(&mut Value<WORDS>, &Value<WORDS>)) {
-        let writer = self.writer.take().expect("given back by the last loan");
-        let mut loan = writer.loan_uninit();
-        // SAFETY: `new` has written the value twice, so both of its places hold whole values
+        let handle = self.handle.take().expect("given back by the last loan");
+        let mut loan = handle.loan_uninit();
+        // SAFETY: `open` has written the value twice, so both of its places hold whole values
         // of integers.
         let place = unsafe { loan.value_mut().assume_init_mut() };
         fill(black_box(place), black_box(&self.value));
         // SAFETY: as above.
-        self.writer = Some(unsafe { loan.assume_init_and_update() });
+        self.handle = Some(unsafe { loan.assume_init_and_update() });
     }
 
-    fn write(&self) {
-        let writer = self.writer.as_ref().expect("there is no loan");
-        writer.update_with_copy(*black_box(&*self.value));
+    /// Writes a value into a loan: of large ones that is one copy less.
+    fn fill(&mut self) {
+        self.loan(|place, value| place.copy_from_slice(value));
     }
+
+    /// Nanoseconds of writing, by either way, a value that carries another number each time.
+    fn numbered(&mut self, start: u64, end: u64, write: impl Fn(&mut Self)) -> f64 {
+        let mut number = 0;
+        repeat(8 * WORDS, start, end, || {
+            number += 1;
+            mark(&mut self.value, number);
+            write(self);
+        })
+    }
+}
+
+struct Both<const WORDS: usize> {
+    reader: Reader<WORDS>,
+    writes: Writes<WORDS>,
 }
 
 impl<const WORDS: usize> Alone for Both<WORDS> {
@@ -148,9 +171,9 @@ impl<const WORDS: usize> Alone for Both<WORDS> {
             repeat(8 * WORDS, start, start + duration, || once(self))
         };
         [
-            each(&|both| both.write()),
-            each(&|both| both.loan(|place, value| place.copy_from_slice(value))),
-            each(&|both| both.loan(|_, _| ())),
+            each(&|both| both.writes.write()),
+            each(&|both| both.writes.fill()),
+            each(&|both| both.writes.loan(|_, _| ())),
             each(&|both| {
                 black_box(&*both.reader.get());
             }),
@@ -191,22 +214,21 @@ impl<const WORDS: usize> Reading for Reader<WORDS> {
     }
 }
 
-impl<const WORDS: usize> Writing for Writer<WORDS> {
+impl<const WORDS: usize> Writing for Writes<WORDS> {
     fn writes(&mut self, start: u64, end: u64) -> f64 {
-        let (mut value, mut number) = (value(), 0);
-        repeat(8 * WORDS, start, end, || {
-            number += 1;
-            mark(&mut value, number);
-            self.update_with_copy(*black_box(&*value));
-        })
+        self.numbered(start, end, |writes| writes.write())
+    }
+
+    fn fills(&mut self, start: u64, end: u64) -> f64 {
+        self.numbered(start, end, Writes::fill)
     }
 
     fn publishes(&mut self, start: u64, end: u64, gap: u64) -> f64 {
-        let (mut value, mut next, mut count) = (value(), start, 0.0);
+        let (mut next, mut count) = (start, 0.0);
         while next < end {
             spin_until(next);
-            mark(&mut value, now());
-            self.update_with_copy(*black_box(&*value));
+            mark(&mut self.value, now());
+            self.fill();
             count += 1.0;
             next = now() + gap;
         }

@@ -8,8 +8,10 @@
 //!
 //!     read SIZE START DURATION           reads a value without a rest; how long one takes
 //!     write SIZE START DURATION          writes it without a rest; how long one takes
-//!     publish SIZE START DURATION GAP    writes what time it is, with a gap in between; how
-//!                                        many
+//!     fill SIZE START DURATION           the same into a loan: less copying of large values,
+//!                                        and less chance for a reader to get one
+//!     publish SIZE START DURATION GAP    writes what time it is into a loan, with a gap in
+//!                                        between; how many
 //!     observe SIZE START DURATION        looks until it changes; ages, 50 % and 99 %
 //!     alone SIZE DURATION                one process, nobody else: a write that copies, a
 //!                                        write into a loan, a loan as it is, a read
@@ -114,6 +116,9 @@ impl Worker {
             }
             ("write", &[start, duration]) => {
                 vec![kept(&mut self.writers, size, writer)?.writes(start, start + duration)]
+            }
+            ("fill", &[start, duration]) => {
+                vec![kept(&mut self.writers, size, writer)?.fills(start, start + duration)]
             }
             ("publish", &[start, duration, gap]) => {
                 let writer = kept(&mut self.writers, size, writer)?;
