@@ -122,6 +122,12 @@ pub(crate) fn flat_out(context: &mut Context) {
                 sides.at_once(["write", "read"], *size, duration).concat()
             }));
         }
+        for peer in &all[1..] {
+            let names = ["write into a loan", "read of those"].map(|what| peer.named(what, *size));
+            operations.push(Operation::several(&names, "ns", move || {
+                peer.at_once(["fill", "read"], *size, duration).concat()
+            }));
+        }
     }
     let mut rows = interleave(context.scale.rounds(), operations);
     for size in sizes {
