@@ -88,7 +88,14 @@ impl Context {
     /// Adds rows to the table.
     pub(crate) fn report(&mut self, rows: Rows) {
         for mut row in rows.0 {
-            self.group.clone_into(&mut row.group);
+            // Another program has groups of its own.
+            if row.group.is_empty() {
+                self.group.clone_into(&mut row.group);
+            }
+            let last = self.rows.last();
+            if last.is_none_or(|last| last.group != row.group) {
+                table::print_group(&row.group);
+            }
             table::print_row(&row);
             self.rows.push(row);
         }
@@ -170,7 +177,6 @@ fn measure(arguments: &Arguments, faults: &mut Vec<String>) -> Report {
     for (name, measure) in GROUPS {
         if arguments.wants(name) {
             context.group = name;
-            table::print_group(name);
             measure(&mut context);
         }
     }

@@ -1,6 +1,7 @@
-//! What Python costs: measured by a script, which prints rows like ours as JSON.
+//! What Python costs: measured by a script, `tests/benches/python.py`, which saves rows like
+//! ours as JSON.
 //!
-//! It starts with the library of this very build, and ends with this program.
+//! It uses the library of this very build, and ends with this program.
 
 use crate::Context;
 use crate::measuring::{Rows, Scale};
@@ -16,33 +17,31 @@ pub(crate) fn measure(context: &mut Context) {
     if context.scale == Scale::Tiny {
         return;
     }
+    let json = context.scratch.place().directory().join("python.json");
     let this = std::env::current_exe().expect("this bench is a file");
     let mut command = Command::new(this);
     context.scratch.enter(&mut command);
     command
         .args(["role", "python", "-"])
-        .arg(workspace().join("tests/benches/python/report.py"))
+        .arg(workspace().join("tests/benches/python.py"))
         .arg("--json")
+        .arg(&json)
         .env("ROBOT_IPC_LIBRARY", library())
-        .env("PYTHONPATH", workspace().join("python-ctypes"))
         .stdin(Stdio::null())
-        .stderr(Stdio::inherit());
+        .stdout(Stdio::null());
     if context.scale == Scale::Quick {
         command.arg("--quick");
     }
-    let output = command.output().expect("this program can be started");
-    if !output.status.success() {
-        skipped(WHAT, "there is no python3, or it failed");
+    let ended = command.status().expect("this program can be started");
+    if !ended.success() {
+        skipped(WHAT, &format!("the script ended with {ended}"));
         return;
     }
-    let rows: Vec<Row> = match serde_json::from_slice(&output.stdout) {
-        Ok(rows) => rows,
-        Err(error) => {
-            skipped(WHAT, &format!("it does not print rows: {error}"));
-            return;
-        }
-    };
-    context.report(Rows(rows));
+    let rows = std::fs::read(&json).map(|text| serde_json::from_slice::<Vec<Row>>(&text));
+    match rows {
+        Ok(Ok(rows)) => context.report(Rows(rows)),
+        other => skipped(WHAT, &format!("its rows cannot be read: {other:?}")),
+    }
 }
 
 /// The role of a process that becomes Python, with those arguments.
