@@ -18,41 +18,52 @@ use crate::measuring::{Operation, Rows, interleave, now, percentiles, spin_until
 use crate::peers;
 use crate::variable::{Aligned, SIZES, open, text, touch_all_slots};
 use crate::worker::{Worker, serve, soon};
+use robot_ipc::variable::ExclusiveWriter;
 use robot_ipc::{HostVariable, VariableOptions};
 use std::time::Duration;
 
 /// Between two values whose age is looked at, in nanoseconds.
 const GAP: &str = "3000";
 
+/// What our rows begin with: of a writer among others, and of one that is the only one and
+/// stores no time, as a peer's.
+const OURS: [&str; 2] = ["", EXCLUSIVE];
+const EXCLUSIVE: &str = "exclusive ";
+const ICEORYX2: &str = "iceoryx2 ";
+
 /// A writer and a reader of one kind, on two processors.
 struct Sides {
-    /// What their rows begin with: nothing for ours.
+    /// What their rows begin with.
     kind: &'static str,
     writer: Worker,
     reader: Worker,
 }
 
 impl Sides {
-    /// Ours, and the peers that are here.
+    /// Ours, and then the peers that are here.
     fn all(context: &Context, sizes: &[usize]) -> Vec<Sides> {
-        for size in sizes {
-            let options = context.scratch.options().max_size(*size as u64);
-            let variable = open(&options, &name_of(*size));
-            let mut value = vec![0; *size];
-            mark(&mut value, 1);
-            touch_all_slots(&variable, &value);
-        }
         let [first, second] = context.cores;
-        let mut all = vec![Sides {
-            kind: "",
-            writer: Worker::start(context, "variable", first, &[]),
-            reader: Worker::start(context, "variable", second, &[]),
-        }];
+        let ours = OURS.map(|kind| {
+            for size in sizes {
+                let options = context.scratch.options().max_size(*size as u64);
+                let variable = open(&options, &name_of(kind.trim(), *size));
+                let mut value = vec![0; *size];
+                mark(&mut value, 1);
+                touch_all_slots(&variable, &value);
+            }
+            let [writer, reader] = [first, second]
+                .map(|core| Worker::start(context, "variable", core, &[kind.trim()]));
+            Sides {
+                kind,
+                writer,
+                reader,
+            }
+        });
+        let mut all = Vec::from(ours);
         let peers = [first, second].map(|core| peers::start(context, core));
         if let [Some(writer), Some(reader)] = peers {
-            let kind = "iceoryx2 ";
             all.push(Sides {
-                kind,
+                kind: ICEORYX2,
                 writer,
                 reader,
             });
@@ -83,8 +94,8 @@ impl Sides {
     }
 }
 
-fn name_of(size: usize) -> String {
-    format!("crossing-{size}")
+fn name_of(kind: &str, size: usize) -> String {
+    format!("crossing-{kind}-{size}")
 }
 
 /// Writes a number at the start, in the middle and at the end of a value.
@@ -122,7 +133,7 @@ pub(crate) fn flat_out(context: &mut Context) {
                 sides.at_once(["write", "read"], *size, duration).concat()
             }));
         }
-        for peer in &all[1..] {
+        for peer in &all[OURS.len()..] {
             let names = ["write into a loan", "read of those"].map(|what| peer.named(what, *size));
             operations.push(Operation::several(&names, "ns", move || {
                 peer.at_once(["fill", "read"], *size, duration).concat()
@@ -160,56 +171,105 @@ pub(crate) fn freshness(context: &mut Context) {
     context.report(rows);
 }
 
-/// Wants our row to be no more than each peer's.
+/// Compares our rows with each peer's, and wants the first one to be no more.
 fn compare(rows: &mut Rows, all: &[Sides], what: &str, size: usize, goal: &str) {
-    let [ours, peers @ ..] = all else { return };
+    let (ours, peers) = all.split_at(OURS.len());
     for peer in peers {
         let Some(theirs) = rows.found(&peer.named(what, size)) else {
             continue;
         };
-        let kind = peer.kind.trim();
-        rows.row(&ours.named(what, size))
-            .beside(kind, theirs)
-            .at_most(theirs, &format!("{goal} {kind}"));
+        let name = peer.kind.trim();
+        for sides in ours {
+            let row = rows.row(&sides.named(what, size)).beside(name, theirs);
+            if sides.kind.is_empty() {
+                row.at_most(theirs, &format!("{goal} {name}"));
+            }
+        }
     }
 }
 
-/// The role of a process that does what the lines say.
-pub(crate) fn act(_arguments: &[&str]) {
-    let mut opened: Vec<(usize, HostVariable, Aligned)> = Vec::new();
-    serve(|words| {
-        let numbers: Vec<u64> = words[1..]
-            .iter()
-            .filter_map(|word| word.parse().ok())
-            .collect();
-        let size = numbers[0] as usize;
-        if !opened.iter().any(|(known, ..)| *known == size) {
-            let variable = open(&VariableOptions::new().adopt_size(), &name_of(size));
-            let mut value = Aligned::new(size);
-            mark(value.bytes(), 1);
-            touch_all_slots(&variable, value.bytes());
-            opened.push((size, variable, value));
+/// What a process has of one size.
+struct Opened {
+    size: usize,
+    variable: HostVariable,
+    writer: Option<ExclusiveWriter>,
+    value: Aligned,
+}
+
+impl Opened {
+    fn new(kind: &str, size: usize) -> Opened {
+        let options = VariableOptions::new().adopt_size();
+        let variable = open(&options, &name_of(kind, size));
+        let mut value = Aligned::new(size);
+        mark(value.bytes(), 1);
+        touch_all_slots(&variable, value.bytes());
+        Opened {
+            size,
+            variable,
+            writer: None,
+            value,
         }
-        let mut opened = opened.iter_mut();
-        let found = opened.find(|(known, ..)| *known == size);
-        let (_, variable, value) = found.expect("opened");
-        let (value, start, end) = (value.bytes(), numbers[1], numbers[1] + numbers[2]);
+    }
+
+    /// A write of the value with that number.
+    fn write(&mut self, number: u64) {
+        let value = self.value.bytes();
+        mark(value, number);
+        match &mut self.writer {
+            Some(writer) => writer.write(value),
+            None => self.variable.write(value),
+        }
+        .expect("it is there");
+    }
+
+    /// A read; its version, and the number of the value.
+    fn read(&mut self) -> (u64, u64) {
+        let value = self.value.bytes();
+        let sample = self.variable.read_into(value).expect("it is there");
+        (sample.version, marked(value))
+    }
+
+    fn is_exclusive(&mut self) {
+        if self.writer.is_none() {
+            let writer = self.variable.exclusive_writer();
+            let writer = writer.unwrap_or_else(|error| panic!("{error}"));
+            self.writer = Some(writer.timestamps(false));
+        }
+    }
+}
+
+/// The role of a process that does what the lines say. Its argument is the kind.
+pub(crate) fn act(arguments: &[&str]) {
+    let kind = arguments[0];
+    let mut all: Vec<Opened> = Vec::new();
+    serve(|words| {
+        let numbers = words[1..].iter().map(|word| word.parse());
+        let numbers: Result<Vec<u64>, _> = numbers.collect();
+        let numbers = numbers.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        let size = numbers[0] as usize;
+        if !all.iter().any(|opened| opened.size == size) {
+            all.push(Opened::new(kind, size));
+        }
+        let opened = all.iter_mut().find(|opened| opened.size == size);
+        let opened = opened.expect("just opened");
+        if kind == EXCLUSIVE.trim() && ["write", "publish"].contains(&words[0]) {
+            opened.is_exclusive();
+        }
+        let (start, end) = (numbers[1], numbers[1] + numbers[2]);
         match words[0] {
             "write" => {
                 let mut number = 0;
                 let each = repeat(size, start, end, || {
                     number += 1;
-                    mark(value, number);
-                    variable.write(value).expect("it is there");
+                    opened.write(number);
                 });
                 vec![each]
             }
             "read" => vec![repeat(size, start, end, || {
-                variable.read_into(value).expect("it is there");
-                marked(value);
+                opened.read();
             })],
-            "publish" => vec![publish(variable, value, start..end, numbers[3])],
-            "observe" => observe(variable, value, start, end),
+            "publish" => vec![publish(opened, start, end, numbers[3])],
+            "observe" => observe(opened, start, end),
             unknown => panic!("what is '{unknown}'?"),
         }
     });
@@ -234,46 +294,37 @@ fn repeat(size: usize, start: u64, end: u64, mut once: impl FnMut()) -> f64 {
     }
 }
 
-fn publish(
-    variable: &HostVariable,
-    value: &mut [u8],
-    times: std::ops::Range<u64>,
-    gap: u64,
-) -> f64 {
-    let mut next = times.start;
+fn publish(opened: &mut Opened, start: u64, end: u64, gap: u64) -> f64 {
+    let mut next = start;
     let mut count = 0.0;
-    while next < times.end {
+    while next < end {
         spin_until(next);
-        mark(value, now());
-        variable.write(value).expect("it is there");
+        opened.write(now());
         count += 1.0;
         next = now() + gap;
     }
     count
 }
 
-fn observe(variable: &HostVariable, value: &mut [u8], start: u64, end: u64) -> Vec<f64> {
+fn observe(opened: &mut Opened, start: u64, end: u64) -> Vec<f64> {
     spin_until(start);
     let mut ages = Vec::with_capacity(1 << 16);
-    let mut last = variable.version().expect("it is there");
+    let (mut last, _) = opened.read();
     loop {
         // A small value is read as fast as its version, and is there at once then.
-        let mut version = if value.len() <= 1024 {
-            variable.read_into(value).expect("it is there").version
-        } else {
-            variable.version().expect("it is there")
-        };
-        if version == last {
-            if now() >= end {
-                break;
+        let is_old = opened.size > 1024 && opened.variable.version().expect("it is there") == last;
+        if !is_old {
+            let (version, written) = opened.read();
+            let time = now();
+            if version != last {
+                last = version;
+                ages.push(time.saturating_sub(written) as f64);
+                continue;
             }
-            continue;
         }
-        if value.len() > 1024 {
-            version = variable.read_into(value).expect("it is there").version;
+        if now() >= end {
+            break;
         }
-        ages.push(now().saturating_sub(marked(value)) as f64);
-        last = version;
     }
     if ages.is_empty() {
         return vec![f64::NAN; 2];

@@ -10,6 +10,7 @@ use crate::Context;
 use crate::measuring::{Operation, Rows, interleave, interleave_on, now};
 use crate::peers;
 use crate::worker::Worker;
+use robot_ipc::variable::ExclusiveWriter;
 use robot_ipc::{Encoding, HostVariable, VariableOptions};
 use robot_ipc_core::variable::{DEFAULT_SLOTS, VariableGeometry};
 use rustix::time::{ClockId, clock_gettime};
@@ -67,6 +68,8 @@ impl Aligned {
 struct Alone {
     size: usize,
     variable: HostVariable,
+    /// Of other variables: the only writers, that store the time and that do not.
+    exclusive: [ExclusiveWriter; 2],
     /// Where a plain copy reads from, as a read does from its slot.
     source: &'static [u8],
     /// Where plain copies go to in turns, as writes do.
@@ -85,6 +88,13 @@ impl Alone {
         let mut alone = Alone {
             size,
             variable: open(&options, &format!("alone-{size}")),
+            exclusive: [true, false].map(|has_times| {
+                let variable = open(&options, &format!("exclusive-{has_times}-{size}"));
+                touch_all_slots(&variable, &vec![1; size]);
+                let writer = variable.exclusive_writer();
+                let writer = writer.unwrap_or_else(|error| panic!("{error}"));
+                writer.timestamps(has_times)
+            }),
             source: memory(size),
             places: memory(stride * DEFAULT_SLOTS as usize),
             stride,
@@ -99,6 +109,7 @@ impl Alone {
         let Alone {
             size,
             ref variable,
+            ref mut exclusive,
             source,
             ref mut places,
             stride,
@@ -111,6 +122,7 @@ impl Alone {
         let value: &[u8] = value.bytes();
         let [first, second] = found.each_mut().map(Aligned::bytes);
         let places: &mut [u8] = places;
+        let [with_time, without] = exclusive;
         let mut place = 0;
         vec![
             Operation::timed(&named("memcpy"), length, move || {
@@ -127,6 +139,12 @@ impl Alone {
             }),
             Operation::timed(&named("write"), length, || {
                 variable.write(black_box(value)).expect("it is there");
+            }),
+            Operation::timed(&named("exclusive write"), length, move || {
+                with_time.write(black_box(value)).expect("it is there");
+            }),
+            Operation::timed(&named("exclusive write, no time"), length, move || {
+                without.write(black_box(value)).expect("it is there");
             }),
             Operation::timed(&named("loan"), length, move || {
                 let loan = variable.loan().expect("there is room");
@@ -192,14 +210,26 @@ fn compare(rows: &mut Rows, size: usize) {
     } else {
         read.at_most(1.1 * memcpy, "≤ 1.1 × memcpy");
     }
-    let write = rows.row(&named("write"));
-    if is_small {
-        let limit = memcpy + clock + 15.0;
-        write.beside("memcpy + clock", memcpy + clock);
-        write.at_most(limit, "≤ memcpy + clock + 15 ns");
-    } else {
-        write.beside("memcpy, 14 places", places);
-        write.at_most(1.1 * places, "≤ 1.1 × memcpy, 14 places");
+    for (what, of, least, margin) in [
+        ("write", "memcpy + clock", memcpy + clock, Some(15.0)),
+        ("exclusive write", "memcpy + clock", memcpy + clock, None),
+        ("exclusive write, no time", "memcpy", memcpy, Some(6.0)),
+    ] {
+        let row = rows.row(&named(what));
+        if is_small {
+            row.beside(of, least);
+        } else {
+            row.beside("memcpy, 14 places", places);
+        }
+        match margin {
+            Some(margin) if is_small => {
+                row.at_most(least + margin, &format!("≤ {of} + {margin} ns"));
+            }
+            Some(_) => {
+                row.at_most(1.1 * places, "≤ 1.1 × memcpy, 14 places");
+            }
+            None => {}
+        }
     }
     for what in ["loan", "borrow"] {
         rows.row(&named(what))
