@@ -274,14 +274,26 @@ impl<M: Memory> Variable<M> {
     fn free_slot(&self, latest: Option<u32>) -> Option<u32> {
         // The swap that published the last value comes before these looks.
         sequential(Site::ExclusiveOrder);
+        let first = self.first_slot_to_write(latest);
+        if self.is_free_to_lead(first) {
+            Some(first)
+        } else {
+            self.any_free_slot(latest)
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn any_free_slot(&self, latest: Option<u32>) -> Option<u32> {
         self.slots_to_write(latest)
-            .filter(|slot| Some(*slot) != latest)
-            .find(|slot| {
-                // SYNC free-look ↔ unpin: nothing is written before the last borrower
-                // was done.
-                let order = Site::FreeLook.order(SeqCst);
-                self.memory.owner(*slot).load(order) == 0
-            })
+            .find(|slot| Some(*slot) != latest && self.is_free_to_lead(*slot))
+    }
+
+    #[inline(always)]
+    fn is_free_to_lead(&self, slot: u32) -> bool {
+        // SYNC free-look ↔ unpin: nothing is written before the last borrower was done.
+        let order = Site::FreeLook.order(SeqCst);
+        self.memory.owner(slot).load(order) == 0
     }
 
     /// Takes back the slots that the dead hold, as far as they have held them for a

@@ -84,60 +84,98 @@ impl<M: Memory> Variable<M> {
             return Err(ClaimError::Corrupt);
         }
         environment.step(Step::Looked);
+        let mut slot = self.first_slot_to_write(latest.slot());
+        if !self.try_claim(environment, me, slot)? {
+            slot = self.claim_any(environment, me, suspects, latest)?;
+        }
+        environment.step(Step::Rechecked);
+        let stamp = &self.memory.head(slot).stamp;
+        // `|=`, not `+ 1`: a writer that died here has left it busy.
+        stamp.store(Stamp::from_word(stamp.load(Relaxed)).busy().word(), Relaxed);
+        // SYNC busy ↔ validate: the mark must not be seen after any of the
+        // payload that follows it.
+        if Site::BusyFence.present() {
+            fence(Release);
+        }
+        environment.step(Step::Busy);
+        Ok(Claim { slot })
+    }
+
+    /// Steps 2 and 3 with one slot; `false` if somebody holds it, or it is the latest.
+    #[inline(always)]
+    fn try_claim<E: Environment>(
+        &self,
+        environment: &E,
+        me: Participant,
+        slot: u32,
+    ) -> Result<bool, ClaimError> {
+        let owner = self.memory.owner(slot);
+        // SYNC claim ↔ release-claim, unpin, recover, drain: nothing this writer
+        // does to the slot may happen before the last holder was done.
+        let mine = word::claimed_by(me.claim());
+        if owner
+            .compare_exchange(0, mine, Site::Claim.order(Acquire), Relaxed)
+            .is_err()
+        {
+            return Ok(false);
+        }
+        environment.step(Step::Claimed);
+        if let Err(error) = self.check_lease(environment, me) {
+            self.release(owner);
+            return Err(error);
+        }
+        // Relaxed: the swap above has made everything visible that was done
+        // before the slot was let go of, its publication included.
+        let latest = Latest::from_word(self.memory.latest().load(Relaxed));
+        if Site::Recheck.present() && latest.slot() == Some(slot) {
+            self.release(owner);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Steps 2 and 3 where the first slot cannot be had.
+    #[cold]
+    #[inline(never)]
+    fn claim_any<E: Environment>(
+        &self,
+        environment: &E,
+        me: Participant,
+        suspects: &Suspects,
+        latest: Latest,
+    ) -> Result<u32, ClaimError> {
         // Asked for only if a slot is in the way, and once.
         let mut now_ns = None;
         for slot in self.slots_to_write(latest.slot()) {
-            let owner = self.memory.owner(slot);
-            let marks = owner.load(Relaxed);
+            let marks = self.memory.owner(slot).load(Relaxed);
             if marks != 0 {
                 let now_ns = *now_ns.get_or_insert_with(|| environment.now_ns());
                 if !self.look_into(environment, me, suspects, slot, marks, now_ns) {
                     continue;
                 }
             }
-            // SYNC claim ↔ release-claim, unpin, recover: nothing this writer
-            // does to the slot may happen before the last holder was done.
-            let mine = word::claimed_by(me.claim());
-            if owner
-                .compare_exchange(0, mine, Site::Claim.order(Acquire), Relaxed)
-                .is_err()
-            {
-                continue;
+            if self.try_claim(environment, me, slot)? {
+                return Ok(slot);
             }
-            environment.step(Step::Claimed);
-            if let Err(error) = self.check_lease(environment, me) {
-                self.release(owner);
-                return Err(error);
-            }
-            // Relaxed: the swap above has made everything visible that was done
-            // before the slot was let go of, its publication included.
-            let latest = Latest::from_word(self.memory.latest().load(Relaxed));
-            if Site::Recheck.present() && latest.slot() == Some(slot) {
-                self.release(owner);
-                continue;
-            }
-            environment.step(Step::Rechecked);
-            let stamp = &self.memory.head(slot).stamp;
-            // `|=`, not `+ 1`: a writer that died here has left it busy.
-            stamp.store(Stamp::from_word(stamp.load(Relaxed)).busy().word(), Relaxed);
-            // SYNC busy ↔ validate: the mark must not be seen after any of the
-            // payload that follows it.
-            if Site::BusyFence.present() {
-                fence(Release);
-            }
-            environment.step(Step::Busy);
-            return Ok(Claim { slot });
         }
         Err(ClaimError::NoFreeSlot)
     }
 
-    /// The slots in the order in which a writer looks at them: round the hot ones, from
-    /// the one after the latest on, then the others. The latest itself, unless it comes
-    /// last, is left out.
+    /// The hot slot after the latest.
     #[inline(always)]
+    pub(super) fn first_slot_to_write(&self, latest: Option<u32>) -> u32 {
+        match latest {
+            Some(slot) if slot + 1 < self.memory.hot_slots() => slot + 1,
+            _ => 0,
+        }
+    }
+
+    /// The slots in the order in which a writer looks at them: round the hot ones, from
+    /// the first on, then the others. The latest itself, unless it comes last, is left
+    /// out.
     pub(super) fn slots_to_write(&self, latest: Option<u32>) -> impl Iterator<Item = u32> {
         let (hot, count) = (self.memory.hot_slots(), self.memory.slot_count());
-        let mut next = latest.map_or(hot, |slot| slot.min(hot)) + 1;
+        let mut next = self.first_slot_to_write(latest);
         (0..count).filter_map(move |turn| {
             let slot = if turn >= hot {
                 turn
