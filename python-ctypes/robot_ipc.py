@@ -671,6 +671,27 @@ class _Stamp(ctypes.Structure):
     ]
 
 
+class _PreparedRead(ctypes.Structure):
+    _fields_ = [
+        ("variable", ctypes.c_void_p),
+        ("buffer", ctypes.c_void_p),
+        ("capacity", ctypes.c_uint64),
+        ("max_age_ns", ctypes.c_int64),
+        ("encoding", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("sample", _Stamp),
+    ]
+
+
+class _PreparedWrite(ctypes.Structure):
+    _fields_ = [
+        ("variable", ctypes.c_void_p),
+        ("timeout_ns", ctypes.c_int64),
+        ("encoding", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+    ]
+
+
 class _Info(ctypes.Structure):
     _fields_ = [
         ("max_size", ctypes.c_uint64),
@@ -716,6 +737,18 @@ class _Response(ctypes.Structure):
     ]
 
 
+class _PreparedCall(ctypes.Structure):
+    _fields_ = [
+        ("caller", ctypes.c_void_p),
+        ("buffer", ctypes.c_void_p),
+        ("capacity", ctypes.c_uint64),
+        ("timeout_ns", ctypes.c_int64),
+        ("encoding", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("response", _Response),
+    ]
+
+
 class _DispatcherOptions(ctypes.Structure):
     _fields_ = [
         ("struct_size", ctypes.c_uint64),
@@ -749,6 +782,7 @@ _TIMED_OUT = 2
 _INTERRUPTED = 3
 _CHANGED = 4
 _BUFFER_TOO_SMALL = 6
+_WRONG_ENCODING = 8
 _NO_FREE_SLOT = 9
 _CONTENDED = 10
 _CORRUPT = 21
@@ -784,7 +818,7 @@ _ERRORS: Dict[int, Type[RobotIpcError]] = {
     _TIMED_OUT: TimedOut,
     5: TooOld,
     7: TooLarge,
-    8: WrongEncoding,
+    _WRONG_ENCODING: WrongEncoding,
     _NO_FREE_SLOT: NoFreeSlot,
     _CONTENDED: Contended,
     12: TooManyParticipants,
@@ -850,11 +884,17 @@ def _bind(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
     return function
 
 
+def _bind_plainly(library: ctypes.CDLL, name: str) -> Any:
+    """Without a word on its arguments: ctypes converts each one that it was told of, which
+    takes longer than most of these functions. To be called with instances of ctypes, with
+    bytes and None for pointers, and with numbers where C has an ``int``; returns one."""
+    return getattr(library, name)
+
+
 _pointer, _size, _status = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int32
 _u32, _u64, _i64, _chars = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int64, ctypes.c_char_p
 _write_arguments = (_pointer, _pointer, _size, _u32, _i64, _pointer)
 _write_if_arguments = (_pointer, _u64, _pointer, _size, _u32, _i64, _pointer)
-_read_arguments = (_pointer, _pointer, _size, _i64, _pointer)
 
 _bind(_library, "ripc_build_id", _chars)
 _survive_truncation = _bind(_library, "ripc_survive_truncation", _status)
@@ -865,12 +905,13 @@ _variable_free = _bind(_library, "ripc_variable_free", None, _pointer)
 _get_info = _bind(_library, "ripc_variable_get_info", _status, _pointer, _pointer)
 _write = _bind(_library, "ripc_variable_write", _status, *_write_arguments)
 _write_if = _bind(_library, "ripc_variable_write_if", _status, *_write_if_arguments)
-_read = _bind(_library, "ripc_variable_read", _status, *_read_arguments)
+_read = _bind_plainly(_library, "ripc_read_prepared")
 _wait = _bind(_library, "ripc_variable_wait", _status, _pointer, _u64, _i64, _pointer)
 _remove = _bind(_library, "ripc_variable_remove", _status, _pointer, _i64)
 _quick_write = _bind(_quick_library, "ripc_variable_write", _status, *_write_arguments)
 _quick_write_if = _bind(_quick_library, "ripc_variable_write_if", _status, *_write_if_arguments)
-_quick_read = _bind(_quick_library, "ripc_variable_read", _status, *_read_arguments)
+_quick_read = _bind_plainly(_quick_library, "ripc_read_prepared")
+_quick_assign = _bind_plainly(_quick_library, "ripc_write_prepared")
 _latest = _bind(_quick_library, "ripc_variable_latest", _status, _pointer, _pointer)
 _version = _bind(_quick_library, "ripc_variable_version", _status, _pointer, _pointer)
 _age = _bind(_quick_library, "ripc_variable_age", _status, _pointer, _pointer)
@@ -878,7 +919,6 @@ _age = _bind(_quick_library, "ripc_variable_age", _status, _pointer, _pointer)
 _call_arguments = (_pointer, _pointer, _size, _u32, _i64, _pointer)
 _next_response_arguments = (_pointer, _pointer, _size, _i64, _pointer)
 _response_of_arguments = (_pointer, _u64, _pointer, _size, _i64, _pointer)
-_reply_arguments = (_pointer, _u32, _pointer, _size, _u32)
 
 _function_options_init = _bind(_library, "ripc_function_options_init", None, _pointer)
 _caller_open = _bind(_library, "ripc_caller_open", _status, _chars, _pointer, _pointer)
@@ -887,6 +927,7 @@ _caller_get_info = _bind(_library, "ripc_caller_get_info", _status, _pointer, _p
 _caller_remove = _bind(_library, "ripc_caller_remove", _status, _pointer, _i64)
 _call = _bind(_library, "ripc_caller_call", _status, *_call_arguments)
 _quick_call = _bind(_quick_library, "ripc_caller_call", _status, *_call_arguments)
+_call_and_wait = _bind_plainly(_library, "ripc_call_prepared")
 _next_response = _bind(
     _library, "ripc_caller_next_response", _status, *_next_response_arguments
 )
@@ -921,9 +962,11 @@ _function_info = _bind(
 )
 _resume = _bind(_library, "ripc_dispatcher_resume", _status, _pointer)
 _stop = _bind(_library, "ripc_dispatcher_stop", _status, _pointer)
-_next_call = _bind(_library, "ripc_dispatcher_next_call", _status, _pointer, _i64, _pointer)
-_reply = _bind(_library, "ripc_dispatcher_reply", _status, *_reply_arguments)
-_quick_reply = _bind(_quick_library, "ripc_dispatcher_reply", _status, *_reply_arguments)
+_next_call = _bind_plainly(_library, "ripc_dispatcher_next_call")
+_reply = _bind(
+    _library, "ripc_dispatcher_reply", _status, _pointer, _u32, _pointer, _size, _u32
+)
+_quick_reply = _bind_plainly(_quick_library, "ripc_dispatcher_reply")
 
 
 def _text(text: bytes) -> str:
@@ -948,6 +991,7 @@ _QUICK_SIZE = 1 << 16
 # signal handlers. Whoever has waited for a while gets longer slices: they cost a core
 # less than a thousandth of its time.
 _SLICE = 0.05
+_SLICE_NS = 50_000_000
 _LONG_SLICE = 0.25
 _A_WHILE = 1.0
 
@@ -981,6 +1025,7 @@ _PROTOCOL = 5
 _NO_LIMIT = -1
 _LONGEST = 2**63 - 1
 
+_dumps, _loads = pickle.dumps, pickle.loads
 _nanoseconds_since_boot = time.clock_gettime_ns
 _BOOT_CLOCK = time.CLOCK_BOOTTIME
 
@@ -1120,29 +1165,16 @@ class _PickleCodec:
 
     def encode(self, value: Any) -> Tuple[Any, int]:
         """Where its bytes lie, and how many they are."""
-        data = pickle.dumps(value, _PROTOCOL)
+        data = _dumps(value, _PROTOCOL)
         return data, len(data)
 
-    def decode(self, view: memoryview, stamp: _Stamp, name: str) -> Any:
-        """What the bytes in `view` are; they may be overwritten afterwards."""
-        try:
-            return pickle.loads(view)
-        except Exception as error:
-            what = "variable {!r}: version {}".format(name, stamp.version)
-            raise _cannot_unpickle(what, len(view), error) from error
+    # What the bytes of a view are; they may be overwritten afterwards.
+    load = staticmethod(_loads)
 
-    def decode_part(self, data: Union[bytes, memoryview], part: str, name: str) -> Any:
-        """What the bytes of a call are: `part` is "the arguments" or "the response"."""
-        try:
-            return pickle.loads(data)
-        except Exception as error:
-            what = "function {!r}: {}".format(name, part)
-            raise _cannot_unpickle(what, len(data), error) from error
-
-
-def _cannot_unpickle(what: str, size: int, error: Exception) -> CannotUnpickle:
-    text = "{} ({} bytes) cannot be unpickled here: {}: {}"
-    return CannotUnpickle(text.format(what, size, type(error).__name__, error))
+    def cannot_load(self, what: str, size: int, error: Exception) -> RobotIpcError:
+        """What to raise if that raises."""
+        text = "{} ({} bytes) cannot be unpickled here: {}: {}"
+        return CannotUnpickle(text.format(what, size, type(error).__name__, error))
 
 
 class _RawCodec:
@@ -1172,17 +1204,14 @@ class _RawCodec:
             raise TypeError(text.format(self.of, self.option, self.name, type(value).__name__))
         return ctypes.byref(value), self.size
 
-    def decode(self, view: memoryview, stamp: _Stamp, name: str) -> Any:
+    def load(self, view: Union[bytes, memoryview]) -> Any:
         if len(view) != self.size:
-            text = "variable {!r}: version {} has {} bytes, and {} has {}"
-            raise SizeMismatch(text.format(name, stamp.version, len(view), self.name, self.size))
+            raise ValueError("another number of bytes")
         return self.data_format.from_buffer_copy(view)
 
-    def decode_part(self, data: Union[bytes, memoryview], part: str, name: str) -> Any:
-        if len(data) != self.size:
-            text = "function {!r}: {} has {} bytes, and {} has {}"
-            raise SizeMismatch(text.format(name, part, len(data), self.name, self.size))
-        return self.data_format.from_buffer_copy(data)
+    def cannot_load(self, what: str, size: int, error: Exception) -> RobotIpcError:
+        text = "{} has {} bytes, and {} has {}"
+        return SizeMismatch(text.format(what, size, self.name, self.size))
 
 
 class _BytesCodec:
@@ -1195,11 +1224,10 @@ class _BytesCodec:
         data = value if type(value) is bytes else memoryview(value).tobytes()
         return data, len(data)
 
-    def decode(self, view: memoryview, stamp: _Stamp, name: str) -> bytes:
-        return bytes(view)
+    load = bytes
 
-    def decode_part(self, data: Union[bytes, memoryview], part: str, name: str) -> bytes:
-        return bytes(data)
+    def cannot_load(self, what: str, size: int, error: Exception) -> RobotIpcError:
+        return InternalError("{} ({} bytes) cannot be copied: {}".format(what, size, error))
 
 
 _Codec = Union[_PickleCodec, _RawCodec, _BytesCodec]
@@ -1236,20 +1264,47 @@ def _refuse_pointers(kind: Any, path: str, option: str) -> None:
 # ------------------------------------------------------------------------- handles
 
 
-class _Scratch:
-    """Where one read puts its bytes, and what stands beside them. Whoever takes it has it
-    alone, also against signal handlers and against unpickling that reads another variable."""
+# Where one read puts its bytes, and what stands beside them: which function reads, with
+# which argument; the buffer, the stamp, and the struct that the argument leads to. Whoever
+# takes it has it alone, also against signal handlers and against unpickling that reads
+# another variable. A plain tuple: nothing is taken apart faster.
+_Scratch = Tuple[Any, Any, memoryview, _Stamp, _PreparedRead]
 
-    __slots__ = ("capacity", "address", "view", "stamp", "stamp_address", "_buffer")
 
-    def __init__(self, capacity: int, stamp: Any) -> None:
+def _new_buffer(capacity: int, prepared: Any) -> memoryview:
+    """A buffer for what C finds. It stays where it is as long as there is a view on it."""
+    buffer = bytearray(capacity)
+    view = memoryview(buffer)
+    prepared.buffer = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+    prepared.capacity = capacity
+    return view
+
+
+class _CallScratch:
+    """Where one call puts its response, and what stands beside it. Whoever takes it has it
+    alone. It is not used after the handle it was made for."""
+
+    __slots__ = (
+        "capacity",
+        "view",
+        "prepared",
+        "reference",
+        "address",
+        "stamp",
+        "stamp_address",
+        "__weakref__",
+    )
+
+    def __init__(self, handle: "_CallerHandle", capacity: int) -> None:
+        self.prepared = prepared = _PreparedCall(
+            caller=handle.pointer, timeout_ns=_SLICE_NS, encoding=handle.encoding
+        )
         self.capacity = capacity
-        buffer = bytearray(capacity)
-        self._buffer = (ctypes.c_char * capacity).from_buffer(buffer)
-        self.address = ctypes.c_void_p(ctypes.addressof(self._buffer))
-        self.view = memoryview(buffer)
-        self.stamp = stamp
-        self.stamp_address = ctypes.c_void_p(ctypes.addressof(stamp))
+        self.view = _new_buffer(capacity, prepared)
+        self.reference = ctypes.byref(prepared)
+        self.address = prepared.buffer
+        self.stamp = prepared.response
+        self.stamp_address = ctypes.byref(self.stamp)
 
 
 def _again_if_interrupted(function: Any, *arguments: Any) -> None:
@@ -1264,9 +1319,18 @@ class _Handle:
     """An open variable of the library's. Every call keeps a reference to it meanwhile,
     so that closing in one thread frees nothing that another one is using."""
 
-    __slots__ = ("pointer", "max_size", "slots", "read_only", "read", "scratches")
+    __slots__ = (
+        "pointer",
+        "encoding",
+        "max_size",
+        "slots",
+        "read_only",
+        "assigning",
+        "scratches",
+    )
 
-    def __init__(self, name: bytes, options: _Options) -> None:
+    def __init__(self, name: bytes, options: _Options, encoding: int) -> None:
+        self.encoding = encoding
         self.pointer = ctypes.c_void_p()
         _again_if_interrupted(
             _variable_open, name, ctypes.byref(options), ctypes.byref(self.pointer)
@@ -1276,7 +1340,8 @@ class _Handle:
         self.max_size: int = info.max_size
         self.slots: int = info.slots
         self.read_only = bool(info.read_only)
-        self.read = _quick_read if self.max_size <= _QUICK_SIZE else _read
+        # All threads use it: nothing changes it.
+        self.assigning = ctypes.byref(_PreparedWrite(self.pointer, 0, encoding))
         # Not in use at the moment; as many as there were reads at the same time.
         self.scratches: List[_Scratch] = []
 
@@ -1284,11 +1349,14 @@ class _Handle:
         if self.pointer:
             free(self.pointer)
 
-    def take_scratch(self) -> _Scratch:
-        try:
-            return self.scratches.pop()
-        except IndexError:
-            return _Scratch(min(self.max_size, _QUICK_SIZE), _Stamp())
+    def new_scratch(self, size: int = _QUICK_SIZE) -> _Scratch:
+        capacity = min(self.max_size, size)
+        prepared = _PreparedRead(
+            variable=self.pointer, max_age_ns=_NO_LIMIT, encoding=self.encoding
+        )
+        view = _new_buffer(capacity, prepared)
+        read = _quick_read if capacity <= _QUICK_SIZE else _read
+        return read, ctypes.byref(prepared), view, prepared.sample, prepared
 
 
 def _unlink(remove: Any, pointer: ctypes.c_void_p) -> None:
@@ -1391,8 +1459,7 @@ class HostVariable(Generic[T]):
         "_options",
         "_codec",
         "_encoding",
-        "_encode",
-        "_decode",
+        "_load",
         "_write_timeout",
         "_handle",
         "__weakref__",
@@ -1477,8 +1544,7 @@ class HostVariable(Generic[T]):
         if isinstance(self._codec, _RawCodec) and isinstance(max_size, _NotGiven):
             max_size = self._codec.size
         self._encoding = self._codec.encoding
-        self._encode: Callable[[Any], Tuple[Any, int]] = self._codec.encode
-        self._decode: Callable[[memoryview, _Stamp, str], Any] = self._codec.decode
+        self._load: Callable[[memoryview], Any] = self._codec.load
         if write_timeout is not None:
             _nanoseconds(write_timeout, "write_timeout")
         self._write_timeout = write_timeout
@@ -1495,7 +1561,7 @@ class HostVariable(Generic[T]):
         options.read_only = bool(read_only)
         _fill_place(options, mode, group, directory, namespace)
         self._check_fits(max_size)
-        handle = _Handle(_name_bytes(name, "variable"), options)
+        handle = _Handle(_name_bytes(name, "variable"), options, self._encoding)
         self._check_fits(handle.max_size)
         self._handle = handle
 
@@ -1563,15 +1629,32 @@ class HostVariable(Generic[T]):
         the value before stays.
         """
         handle = self._handle or self._refuse()
-        return self._value(handle, _NO_LIMIT)
+        scratches = handle.scratches
+        try:
+            scratch = scratches.pop()
+        except IndexError:
+            scratch = handle.new_scratch()
+        read, reference, view, stamp, _ = scratch
+        if read(reference):
+            scratches.append(scratch)
+            return self._value(handle, _NO_LIMIT)
+        try:
+            value: T = self._load(view[: stamp.length])
+        except Exception as error:
+            raise self._cannot_load(stamp, error) from error
+        scratches.append(scratch)
+        return value
 
     @data.setter
     def data(self, value: T) -> None:
         handle = self._handle or self._refuse()
-        data, size = self._encode(value)
-        status = self._put(handle, None, data, size, None)
-        if status:
-            _check(status)
+        if self._encoding == _PICKLE:
+            data = _dumps(value, _PROTOCOL)
+            size = len(data)
+        else:
+            data, size = self._codec.encode(value)
+        if size > _QUICK_SIZE or _quick_assign(handle.assigning, data, size):
+            _check(self._put(handle, None, data, size, None))
 
     @overload
     def read(self, *, max_age: Optional[float] = ...) -> T: ...
@@ -1619,7 +1702,7 @@ class HostVariable(Generic[T]):
         now = _nanoseconds_since_boot(_BOOT_CLOCK)
         if status != _NO_AGE:
             _check(status)
-        stamp = scratch.stamp
+        stamp = scratch[3]
         version, timestamp = stamp.version, stamp.time_ns
         age = None if status == _NO_AGE else max(now - timestamp, 0) / 1e9
         return Sample(self._decoded(handle, scratch), version, timestamp, age)
@@ -1632,31 +1715,41 @@ class HostVariable(Generic[T]):
 
     def _bytes(self, handle: _Handle, max_age_ns: int) -> Tuple[_Scratch, int]:
         """The bytes of the latest value, and what the library says about them."""
-        scratch = handle.take_scratch()
+        try:
+            scratch = handle.scratches.pop()
+        except IndexError:
+            scratch = handle.new_scratch()
         while True:
-            status = handle.read(
-                handle.pointer, scratch.address, scratch.capacity, max_age_ns, scratch.stamp_address
-            )
-            if status == _OK:
-                return scratch, status
+            read, reference, view, stamp, prepared = scratch
+            prepared.max_age_ns = max_age_ns
+            status = read(reference)
+            prepared.max_age_ns = _NO_LIMIT
+            if status == _OK or status == _WRONG_ENCODING:  # `_decoded` says which
+                return scratch, _OK
             if status == _INTERRUPTED:
                 continue
             # Also with another status a sample is there, and the value may be cut.
-            if status in (_BUFFER_TOO_SMALL, _NO_AGE) and scratch.stamp.length > scratch.capacity:
-                capacity = min(handle.max_size, 2 * scratch.stamp.length)
-                scratch = _Scratch(capacity, _Stamp())
+            if status in (_BUFFER_TOO_SMALL, _NO_AGE) and stamp.length > len(view):
+                scratch = handle.new_scratch(2 * stamp.length)
                 continue
             return scratch, status
 
     def _decoded(self, handle: _Handle, scratch: _Scratch) -> T:
         """What the bytes are. If that raises, nobody uses them again."""
-        stamp = scratch.stamp
+        _, _, view, stamp, _ = scratch
         encoding = stamp.encoding
         if encoding != self._encoding and encoding != _UNSPECIFIED:
             self._refuse_encoding(encoding)
-        value: T = self._decode(scratch.view[: stamp.length], stamp, self._name)
+        try:
+            value: T = self._load(view[: stamp.length])
+        except Exception as error:
+            raise self._cannot_load(stamp, error) from error
         handle.scratches.append(scratch)
         return value
+
+    def _cannot_load(self, stamp: _Stamp, error: Exception) -> RobotIpcError:
+        what = "variable {!r}: version {}".format(self._name, stamp.version)
+        return self._codec.cannot_load(what, stamp.length, error)
 
     def _refuse_encoding(self, found: int) -> NoReturn:
         name = _ENCODINGS.get(found, "number {}".format(found))
@@ -1682,7 +1775,7 @@ class HostVariable(Generic[T]):
         value before stays then.
         """
         handle = self._handle or self._refuse()
-        data, size = self._encode(value)
+        data, size = self._codec.encode(value)
         stamp = _Stamp()
         _check(self._put(handle, None, data, size, ctypes.byref(stamp)))
         return int(stamp.version)
@@ -1713,12 +1806,12 @@ class HostVariable(Generic[T]):
                 version, value = 0, default
             else:
                 _check(status)
-                version = scratch.stamp.version
+                version = scratch[3].version
                 value = self._decoded(handle, scratch)
             changed = change(value)
             if changed is None:
                 raise TypeError("change returned None: it has to return the new value")
-            data, size = self._encode(changed)
+            data, size = self._codec.encode(changed)
             status = self._put(handle, version, data, size, None)
             if status != _CHANGED:
                 _check(status)
@@ -1880,9 +1973,20 @@ class _CallerHandle:
     """An open function of the library's. As for variables, every call keeps a reference
     to it meanwhile."""
 
-    __slots__ = ("pointer", "max_sz_args", "max_sz_ret", "cells", "lost_calls", "scratches")
+    __slots__ = (
+        "pointer",
+        "encoding",
+        "max_sz_args",
+        "max_sz_ret",
+        "cells",
+        "lost_calls",
+        "scratches",
+        "exchanges",
+        "all_exchanges",
+    )
 
-    def __init__(self, name: bytes, options: _FunctionOptions) -> None:
+    def __init__(self, name: bytes, options: _FunctionOptions, encoding: int) -> None:
+        self.encoding = encoding
         self.pointer = ctypes.c_void_p()
         _again_if_interrupted(
             _caller_open, name, ctypes.byref(options), ctypes.byref(self.pointer)
@@ -1893,17 +1997,32 @@ class _CallerHandle:
         self.max_sz_ret: int = info.max_response_size
         self.cells: int = info.cells
         self.lost_calls: int = info.lost_calls
-        self.scratches: List[_Scratch] = []
+        self.scratches: List[_CallScratch] = []
+        self.forget_other_threads()
 
     def __del__(self, free: Any = _caller_free) -> None:
         if self.pointer:
             free(self.pointer)
 
-    def take_scratch(self) -> _Scratch:
+    def forget_other_threads(self) -> None:
+        # Those that calls use for both their steps, and of them those that none uses now.
+        self.all_exchanges: "weakref.WeakSet[_CallScratch]" = weakref.WeakSet()
+        self.exchanges: List[_CallScratch] = []
+
+    def take_scratch(self) -> _CallScratch:
         try:
             return self.scratches.pop()
         except IndexError:
-            return _Scratch(min(self.max_sz_ret, _QUICK_SIZE) or 1, _Response())
+            return _CallScratch(self, min(self.max_sz_ret, _QUICK_SIZE) or 1)
+
+    def new_exchange(self) -> _CallScratch:
+        exchange = _CallScratch(self, min(self.max_sz_ret, _QUICK_SIZE))
+        self.all_exchanges.add(exchange)
+        return exchange
+
+    def is_exchanging(self) -> bool:
+        """Whether some thread is just sending a call whose number only the library knows."""
+        return len(self.all_exchanges) > len(self.exchanges)
 
 
 class _Outcome:
@@ -2104,6 +2223,7 @@ class HostFunctionCaller(Generic[T]):
         "_options",
         "_arg_codec",
         "_ret_codec",
+        "_load",
         "_send_timeout",
         "_handle",
         "_lost_calls",
@@ -2215,6 +2335,7 @@ class HostFunctionCaller(Generic[T]):
             _nanoseconds(send_timeout, "send_timeout")
         self._send_timeout = send_timeout
         self._arg_codec, self._ret_codec = _codecs(arg_format, ret_format)
+        self._load: Callable[[memoryview], Any] = self._ret_codec.load
 
         options = _FunctionOptions()
         _function_options_init(ctypes.byref(options))
@@ -2232,7 +2353,7 @@ class HostFunctionCaller(Generic[T]):
         if spin is not None:
             options.spin_ns = _spin_ns(spin)
         _fill_place(options, mode, group, directory, namespace)
-        handle = _CallerHandle(_name_bytes(name, "function"), options)
+        handle = _CallerHandle(_name_bytes(name, "function"), options, self._arg_codec.encoding)
         found = (handle.max_sz_args, handle.max_sz_ret)
         _check_formats_fit(name, found, (self._arg_codec, self._ret_codec))
         self._lost_calls = handle.lost_calls
@@ -2256,6 +2377,8 @@ class HostFunctionCaller(Generic[T]):
         self._early: Dict[int, _Outcome] = {}
         # Who is fetching an outcome, and about to write it down.
         self._fetches: "Set[weakref.ref[_Busy]]" = set()
+        if self._handle is not None:
+            self._handle.forget_other_threads()
 
     # ------------------------------------------------------------ what it is
 
@@ -2313,8 +2436,10 @@ class HostFunctionCaller(Generic[T]):
         arg_format. Nothing was sent then.
         """
         call: Call[T] = Call(self)
+        handle = self._handle or self._refuse()
         try:
-            self._send(call, args, kwargs, self._send_timeout)
+            data, size = self._encoded(args, kwargs)
+            self._send(handle, call, data, size, self._send_timeout)
             return call
         except BaseException:
             self._give_up(call)
@@ -2376,22 +2501,64 @@ class HostFunctionCaller(Generic[T]):
 
         Raises what calling and `Call.result` do.
         """
+        handle = self._handle or self._refuse()
+        start = 0.0
         if timeout is not None:
             _nanoseconds(timeout, "timeout")
-        start = time.monotonic()
+            start = time.monotonic()
+        data, size = self._encoded(args, kwargs)
+        if size > _QUICK_SIZE or not handle.max_sz_ret or not (timeout is None or timeout >= _SLICE):
+            return self._call_in_steps(handle, None, _INTERRUPTED, data, size, timeout, start)
+        try:
+            exchange = handle.exchanges.pop()
+        except IndexError:
+            exchange = handle.new_exchange()
+        response = exchange.stamp
+        response.call = 0
+        try:
+            status = _call_and_wait(exchange.reference, data, size)
+            if status or not response.has_value or response.encoding != self._ret_codec.encoding:
+                return self._call_in_steps(handle, exchange, status, data, size, timeout, start)
+            try:
+                value: T = self._load(exchange.view[: response.length])
+            except Exception as error:
+                raise self._cannot_load(response.length, error) from error
+            handle.exchanges.append(exchange)
+            if self._early:
+                self._forget_early(handle)
+            return value
+        except BaseException:
+            if response.call:
+                _cancel(handle.pointer, response.call, None)
+            raise
+
+    def _call_in_steps(
+        self,
+        handle: _CallerHandle,
+        exchange: Optional[_CallScratch],
+        status: int,
+        data: Any,
+        size: int,
+        timeout: Optional[float],
+        start: float,
+    ) -> T:
+        """What `call` cannot do at once; `status` is what came of that, if it was tried."""
         call: Call[T] = Call(self)
         try:
-            limit = self._send_timeout
-            if timeout is not None and (limit is None or timeout < limit):
-                limit = timeout
-            try:
-                self._send(call, args, kwargs, limit)
-            except TunnelFull as error:
-                if timeout is None or time.monotonic() - start < timeout:
-                    raise
-                text = "function {!r}: not sent within {} s: {}"
-                why = str(error).rpartition("{!r}: ".format(self._name))[2]
-                raise TimedOut(text.format(self._name, timeout, why)) from error
+            if exchange is None or not exchange.stamp.call:
+                if status not in (_TUNNEL_FULL, _INTERRUPTED):
+                    _check(status)
+                self._send_within(handle, call, data, size, timeout, start)
+            else:
+                call._number.value = exchange.stamp.call
+                with self._lock:
+                    self._remember(call)
+                    if self._handle is not handle and not exchange.stamp.has_value:
+                        self._refuse()  # closing withdrew the call
+                    self._record(status, exchange, [])
+            if exchange is not None:
+                handle.exchanges.append(exchange)
+                self._forget_early(handle)
             if timeout is None:
                 return self._result_of(call, None, False)
             left = max(start + timeout - time.monotonic(), 0.0)
@@ -2403,12 +2570,32 @@ class HostFunctionCaller(Generic[T]):
             self._give_up(call)
             raise
 
+    def _send_within(
+        self,
+        handle: _CallerHandle,
+        call: Call[T],
+        data: Any,
+        size: int,
+        timeout: Optional[float],
+        start: float,
+    ) -> None:
+        """Sends a call within the time that `call` has for all of it."""
+        limit = self._send_timeout
+        if timeout is not None and (limit is None or timeout < limit):
+            limit = timeout
+        try:
+            self._send(handle, call, data, size, limit)
+        except TunnelFull as error:
+            if timeout is None or time.monotonic() - start < timeout:
+                raise
+            text = "function {!r}: not sent within {} s: {}"
+            why = str(error).rpartition("{!r}: ".format(self._name))[2]
+            raise TimedOut(text.format(self._name, timeout, why)) from error
+
     def _send(
-        self, call: Call[T], args: Tuple[Any, ...], kwargs: Dict[str, Any], limit: Optional[float]
+        self, handle: _CallerHandle, call: Call[T], data: Any, size: int, limit: Optional[float]
     ) -> None:
         """Sends a call, and remembers its handle."""
-        handle = self._handle or self._refuse()
-        data, size = self._encoded(args, kwargs)
         if handle.max_sz_ret == 0:
             _check(self._put(handle, data, size, call._number, limit))
             call._outcome = _NOTHING
@@ -2418,22 +2605,33 @@ class HostFunctionCaller(Generic[T]):
         try:
             status = self._put(handle, data, size, call._number, limit)
         finally:
-            number = call._number.value
             with self._lock:
                 del busy
-                if number:
-                    self._calls[number] = call
-                    if self._early:
-                        call._outcome = self._early.pop(number, None)
-                if not self._sends:
-                    self._early.clear()
+                if call._number.value:
+                    self._remember(call)
+                if self._early:
+                    self._forget_early(handle)
         if status:
             _check(status)
 
+    def _remember(self, call: Call[T]) -> None:
+        """Its number is known from now on, under the lock."""
+        number = call._number.value
+        self._calls[number] = call
+        if self._early:
+            call._outcome = self._early.pop(number, None)
+
+    def _forget_early(self, handle: _CallerHandle) -> None:
+        """Outcomes of calls that nobody has a handle of, once no call is being sent."""
+        with self._lock:
+            if not self._sends and not handle.is_exchanging():
+                self._early.clear()
+
     def _encoded(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Tuple[Any, int]:
         codec = self._arg_codec
-        if isinstance(codec, _PickleCodec):
-            return codec.encode((args, kwargs))
+        if codec.encoding == _PICKLE:
+            data = _dumps((args, kwargs), _PROTOCOL)
+            return data, len(data)
         if kwargs or len(args) != 1:
             text = "function {!r} takes one argument, by position, of its arg_format {}"
             raise TypeError(text.format(self._name, codec.name))
@@ -2497,7 +2695,7 @@ class HostFunctionCaller(Generic[T]):
         while status in _ASK_AGAIN:
             is_over = slices.is_over()
             if status == _BUFFER_TOO_SMALL:
-                scratch = _Scratch(scratch.stamp.length, _Response())
+                scratch = _CallScratch(handle, scratch.stamp.length)
             elif self._handle is not handle:
                 self._refuse()
             elif status == _TIMED_OUT and is_over:
@@ -2516,7 +2714,12 @@ class HostFunctionCaller(Generic[T]):
         return outcome
 
     def _fetch(
-        self, handle: _CallerHandle, scratch: _Scratch, number: int, time_ns: int, is_quick: bool
+        self,
+        handle: _CallerHandle,
+        scratch: _CallScratch,
+        number: int,
+        time_ns: int,
+        is_quick: bool,
     ) -> Tuple[int, Optional[_Outcome]]:
         """Asks the library for a response, once, and writes down what it said. The library
         says it once: whatever happens here in between, it must not get lost."""
@@ -2553,7 +2756,7 @@ class HostFunctionCaller(Generic[T]):
             del busy
         return statuses[0], outcomes[0] if outcomes else None
 
-    def _record(self, status: int, scratch: _Scratch, outcomes: List[_Outcome]) -> None:
+    def _record(self, status: int, scratch: _CallScratch, outcomes: List[_Outcome]) -> None:
         """Writes down how a call ended, if one has, in `outcomes` and for its handle."""
         if status not in _ENDS:
             return
@@ -2570,11 +2773,15 @@ class HostFunctionCaller(Generic[T]):
                 if call is not None:
                     if call._outcome is None:
                         call._outcome = outcome
-                elif self._sends:
+                elif self._sends or self._is_exchanging():
                     self._early[response.call] = outcome
                     if len(self._early) > _EARLY_COUNT:
                         del self._early[next(iter(self._early))]
         outcomes.append(outcome)
+
+    def _is_exchanging(self) -> bool:
+        handle = self._handle
+        return handle is not None and handle.is_exchanging()
 
     def _settled(self, call: Call[T]) -> _Outcome:
         """How a call ended, which the library told already: perhaps to another thread, and
@@ -2621,7 +2828,14 @@ class HostFunctionCaller(Generic[T]):
         codec = self._ret_codec
         if outcome.encoding != codec.encoding and outcome.encoding != _UNSPECIFIED:
             raise _wrong_encoding(self._name, "the response", "caller", outcome.encoding, codec)
-        return codec.decode_part(outcome.data, "the response", self._name)
+        try:
+            return codec.load(outcome.data)
+        except Exception as error:
+            raise self._cannot_load(len(outcome.data), error) from error
+
+    def _cannot_load(self, size: int, error: Exception) -> RobotIpcError:
+        what = "function {!r}: the response".format(self._name)
+        return self._ret_codec.cannot_load(what, size, error)
 
     # ------------------------------------------------- what handles ask for
 
@@ -2930,7 +3144,7 @@ class _DispatcherHandle:
 class _Function:
     """A function that a dispatcher offers."""
 
-    __slots__ = ("name", "foo", "arg_codec", "ret_codec", "max_sz_ret")
+    __slots__ = ("name", "foo", "arg_codec", "ret_codec", "max_sz_ret", "_address", "_view")
 
     def __init__(
         self, name: str, foo: Callable[..., Any], codecs: Tuple[_Codec, _Codec], max_sz_ret: int
@@ -2939,6 +3153,9 @@ class _Function:
         self.foo = foo
         self.arg_codec, self.ret_codec = codecs
         self.max_sz_ret = max_sz_ret
+        # Where the arguments were the last time, which is where they will be.
+        self._address = 0
+        self._view = memoryview(b"")
 
     def run(self, call: _TakenCall) -> Tuple[int, Any, int, int]:
         """Runs the function. What to reply: outcome, data, size, encoding."""
@@ -2956,17 +3173,22 @@ class _Function:
             raise TypeError(
                 text.format(self.name, type(value).__qualname__, how, _message(error))
             ) from None
-        # A structure is passed by reference: it has to live until the reply.
-        kept = (data, value) if codec.encoding == _RAW else data
-        return _REPLY_RETURNED, kept, size, codec.encoding
+        return _REPLY_RETURNED, data, size, codec.encoding
 
     def _arguments(self, call: _TakenCall) -> Tuple[Any, Any]:
         codec = self.arg_codec
-        if call.encoding != codec.encoding and call.encoding != _UNSPECIFIED:
-            raise _wrong_encoding(self.name, "the arguments", "dispatcher", call.encoding, codec)
-        data = ctypes.string_at(call.arguments, call.size) if call.size else b""
-        whole = codec.decode_part(data, "the arguments", self.name)
-        if not isinstance(codec, _PickleCodec):
+        encoding, size, address = call.encoding, call.size, call.arguments
+        if encoding != codec.encoding and encoding != _UNSPECIFIED:
+            raise _wrong_encoding(self.name, "the arguments", "dispatcher", encoding, codec)
+        if size and (address != self._address or size > len(self._view)):
+            self._view = memoryview((ctypes.c_char * size).from_address(address)).cast("B")
+            self._address = address
+        try:
+            whole = codec.load(self._view[:size])
+        except Exception as error:
+            what = "function {!r}: the arguments".format(self.name)
+            raise codec.cannot_load(what, size, error) from error
+        if codec.encoding != _PICKLE:
             return (whole,), {}
         try:
             args, kwargs = whole
@@ -3338,7 +3560,8 @@ class HostFunctionDispatcher:
         """Waits for a call and runs it. Whatever happens here, its caller gets a reply."""
         call.function = 0
         try:
-            status: int = _next_call(handle.pointer, time_ns, ctypes.byref(call))
+            wait = ctypes.c_int64(time_ns)
+            status: int = _next_call(handle.pointer, wait, ctypes.byref(call))
             if status == _OK:
                 self._answer(handle, call)
             return status
@@ -3346,37 +3569,49 @@ class HostFunctionDispatcher:
             if call.function and handle.pid == os.getpid():
                 # Nobody's, if the call was replied to already.
                 text = _type_name(error).encode()
-                _quick_reply(handle.pointer, _REPLY_RAISED, text, len(text), _UNSPECIFIED)
+                _reply(handle.pointer, _REPLY_RAISED, text, len(text), _UNSPECIFIED)
             raise
 
     def _answer(self, handle: _DispatcherHandle, call: _TakenCall) -> None:
         """Runs a call and replies to it. What the function raises is for its caller, but for
         what is meant to end this process: that is raised here, too."""
-        function: Optional[_Function] = None
-        failure: Optional[BaseException] = None
-        data: Any = None
+        function = self._functions.get(call.function)
         try:
-            try:
+            if function is None:
                 function = self._function_of(call)
-                outcome, data, size, encoding = function.run(call)
-            except BaseException as error:
-                failure = error
-                outcome = _REPLY_RAISED
-                limit = function.max_sz_ret if function and call.wants_response else 0
-                data, encoding = _error_bytes(error, limit)
-                size = len(data)
-            if handle.pid != os.getpid():
-                return  # a child that the function forked
-            reply = _quick_reply if size <= _QUICK_SIZE else _reply
-            argument = data[0] if isinstance(data, tuple) else data
-            status = reply(handle.pointer, outcome, argument, size, encoding)
-            call.function = 0
-            self._log_outcome(function, failure, status)
-            if failure is not None and not isinstance(failure, Exception):
-                raise failure
-        finally:
-            # Its traceback leads here, and that would keep it, and all of this, alive.
-            failure = None
+            outcome, data, size, encoding = function.run(call)
+        except BaseException as error:
+            self._answer_error(handle, call, function, error)
+            return
+        if size <= _QUICK_SIZE:
+            length = ctypes.c_size_t(size)
+            status = _quick_reply(handle.pointer, outcome, data, length, encoding)
+        else:
+            status = _reply(handle.pointer, outcome, data, size, encoding)
+        call.function = 0
+        if status:
+            self._log_lost_reply(function.name, status)
+
+    def _answer_error(
+        self,
+        handle: _DispatcherHandle,
+        call: _TakenCall,
+        function: Optional[_Function],
+        error: BaseException,
+    ) -> None:
+        limit = function.max_sz_ret if function and call.wants_response else 0
+        data, encoding = _error_bytes(error, limit)
+        status = _reply(handle.pointer, _REPLY_RAISED, data, len(data), encoding)
+        call.function = 0
+        name = function.name if function else "?"
+        if status != _FORKED:
+            try:
+                trace = _own_frames_skipped(error)
+                _log.error("function %r raised", name, exc_info=(type(error), error, trace))
+            except Exception:
+                pass  # a logger that raises must not end the dispatcher
+        if not isinstance(error, Exception):
+            raise error
 
     def _function_of(self, call: _TakenCall) -> _Function:
         function = self._functions.get(call.function)
@@ -3388,18 +3623,12 @@ class HostFunctionDispatcher:
         return function
 
     @staticmethod
-    def _log_outcome(
-        function: Optional[_Function], failure: Optional[BaseException], status: int
-    ) -> None:
-        name = function.name if function else "?"
-        text = _text(_last_error()) if status else ""
+    def _log_lost_reply(name: str, status: int) -> None:
+        text = _text(_last_error())
         try:
-            if failure is not None:
-                trace = _own_frames_skipped(failure)
-                _log.error("function %r raised", name, exc_info=(type(failure), failure, trace))
-            elif status == _RESPONSE_TOO_LARGE:
+            if status == _RESPONSE_TOO_LARGE:
                 _log.error("a response is lost: %s", text)
-            elif status:
+            elif status != _FORKED:  # a child that the function forked has no reply to make
                 _log.warning("a reply is lost: %s", text)
         except Exception:
             pass  # a logger that raises must not end the dispatcher
@@ -3466,9 +3695,10 @@ def _serve(
     """What a dispatcher's thread does. While it waits for a call it must not keep the
     dispatcher alive, nor its functions, which may well own the dispatcher."""
     call = _TakenCall()
+    place, time_ns = ctypes.byref(call), ctypes.c_int64(_SERVING_SLICE_NS)
     while not stopping.is_set():
         call.function = 0
-        status = _next_call(handle.pointer, _SERVING_SLICE_NS, ctypes.byref(call))
+        status = _next_call(handle.pointer, time_ns, place)
         if status in (_TIMED_OUT, _INTERRUPTED):
             continue
         if status in (_STOPPED, _FORKED):
@@ -3480,7 +3710,7 @@ def _serve(
         if dispatcher is None:  # collected at this very moment
             if status == _OK:
                 text = b"Stopped: the dispatcher was closed; the call was not run"
-                _quick_reply(handle.pointer, _REPLY_RAISED, text, len(text), _UNSPECIFIED)
+                _reply(handle.pointer, _REPLY_RAISED, text, len(text), _UNSPECIFIED)
             break
         try:
             if status == _OK:
@@ -3492,7 +3722,7 @@ def _serve(
         except BaseException:
             # Its caller was told, it was logged, and this thread is not the program.
             if call.function and handle.pid == os.getpid():
-                _quick_reply(handle.pointer, _REPLY_RAISED, b"", 0, _UNSPECIFIED)
+                _reply(handle.pointer, _REPLY_RAISED, b"", 0, _UNSPECIFIED)
         finally:
             del dispatcher
 

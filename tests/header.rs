@@ -35,6 +35,7 @@ fn generated() -> String {
         .with_src(folder.join("ffi/in_place.rs"))
         .with_src(folder.join("ffi/caller.rs"))
         .with_src(folder.join("ffi/dispatcher.rs"))
+        .with_src(folder.join("ffi/prepared.rs"))
         .generate()
         .expect("the sources are parsed");
     let mut text = Vec::new();

@@ -342,6 +342,54 @@ typedef struct ripc_call {
   uint32_t reserved;
 } ripc_call;
 
+// What `ripc_read_prepared` needs, and where it puts what it finds.
+typedef struct ripc_prepared_read {
+  // An open variable.
+  const struct ripc_variable *variable;
+  // Where the value goes.
+  void *buffer;
+  // Bytes of the buffer.
+  uint64_t capacity;
+  // How old the value may be; negative for no limit.
+  int64_t max_age_ns;
+  // How the value has to be made, `RIPC_ENCODING_…`, unless its writer did not say.
+  uint32_t encoding;
+  // Zero.
+  uint32_t reserved;
+  // Out: what stands beside the value.
+  struct ripc_sample sample;
+} ripc_prepared_read;
+
+// What `ripc_write_prepared` needs.
+typedef struct ripc_prepared_write {
+  // An open variable.
+  const struct ripc_variable *variable;
+  // How long to look for a free slot; negative for the handle's own limit.
+  int64_t timeout_ns;
+  // How the bytes are made, `RIPC_ENCODING_…`.
+  uint32_t encoding;
+  // Zero.
+  uint32_t reserved;
+} ripc_prepared_write;
+
+// What `ripc_call_prepared` needs, and where it puts what it finds.
+typedef struct ripc_prepared_call {
+  // An open function.
+  const struct ripc_caller *caller;
+  // Where the response goes.
+  void *buffer;
+  // Bytes of the buffer.
+  uint64_t capacity;
+  // How long to wait for the response; negative: without end.
+  int64_t timeout_ns;
+  // How the arguments are made, `RIPC_ENCODING_…`.
+  uint32_t encoding;
+  // Zero.
+  uint32_t reserved;
+  // Out: the response. If nothing was sent its `call` is 0.
+  struct ripc_response response;
+} ripc_prepared_call;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -757,6 +805,34 @@ ripc_status ripc_dispatcher_reply(const struct ripc_dispatcher *dispatcher,
                                   const void *data,
                                   size_t size,
                                   uint32_t encoding);
+
+// As `ripc_variable_read`. A value that is encoded in another way than asked for is
+// `RIPC_WRONG_ENCODING`, and in the buffer all the same.
+//
+// The caller promises:
+// `read` is null, or what it says holds: its variable is open, its buffer has so many
+// writable bytes, and nobody else uses it meanwhile.
+ripc_status ripc_read_prepared(struct ripc_prepared_read *read);
+
+// As `ripc_variable_write`.
+//
+// The caller promises:
+// `write` is null or leads to an open variable; `data` has `size` readable bytes.
+ripc_status ripc_write_prepared(const struct ripc_prepared_write *write,
+                                const void *data,
+                                uint32_t size);
+
+// Calls the function, as `ripc_caller_call` does but without waiting for a free cell, and
+// waits for the response of that very call, as `ripc_caller_response_of` does. If
+// `response.call` is 0 nothing was sent; else the call is under way, and goes on, with
+// whichever status it does not end.
+//
+// The caller promises:
+// `call` is null, or what it says holds: its caller is open, its buffer has so many
+// writable bytes, and nobody else uses it meanwhile. `data` has `size` readable bytes.
+ripc_status ripc_call_prepared(struct ripc_prepared_call *call,
+                               const void *data,
+                               uint32_t size);
 
 #ifdef __cplusplus
 }  // extern "C"

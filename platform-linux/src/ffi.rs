@@ -14,12 +14,14 @@ mod caller;
 mod dispatcher;
 pub mod drop_in;
 mod in_place;
+mod prepared;
 mod status;
 mod variable;
 
 pub use caller::*;
 pub use dispatcher::*;
 pub use in_place::*;
+pub use prepared::*;
 pub use status::{ripc_last_error, ripc_status, ripc_status_name};
 pub use variable::*;
 

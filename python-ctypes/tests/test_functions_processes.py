@@ -511,7 +511,7 @@ def closing_first(function):
         return function(*arguments)
     return call
 caller, calls = None, []
-for name in ("_call", "_quick_call", "_next_response", "_quick_next_response", "_response_of",
+for name in ("_call", "_quick_call", "_call_and_wait", "_next_response", "_quick_next_response", "_response_of",
              "_quick_response_of", "_progress", "_cancel", "_caller_remove"):
     setattr(robot_ipc, name, closing_first(getattr(robot_ipc, name)))
 opened = robot_ipc.HostFunctionCaller(sys.argv[1])

@@ -71,19 +71,21 @@ for version in range(2, 20001): variable.data = version"""
         the value because of it."""
         variable = self.open()
         variable.data = {"x": 1}
-        status = ctypes.CFUNCTYPE(ctypes.c_int32, *robot_ipc._read_arguments)
+
+        _, reference, view, stamp, prepared = variable._handle.new_scratch()
 
         # What the library does with a writer that has no clock.
-        @status
-        def read_without_age(pointer, buffer, capacity, max_age_ns, stamp):
-            done = robot_ipc._quick_read(pointer, buffer, capacity, -1, stamp)
-            ctypes.cast(stamp, ctypes.POINTER(robot_ipc._Stamp))[0].time_ns = 0
-            return 27 if done == 0 and max_age_ns >= 0 else done
+        def read_without_age(reference):
+            limit, prepared.max_age_ns = prepared.max_age_ns, -1
+            done = robot_ipc._quick_read(reference)
+            prepared.max_age_ns, stamp.time_ns = limit, 0
+            return 27 if done == 0 and limit >= 0 else done
 
-        variable._handle.read = read_without_age
+        scratch = (read_without_age, reference, view, stamp, prepared)
+        variable._handle.scratches[:] = [scratch]
         self.assertEqual(variable.sample(), ({"x": 1}, 1, 0, None))
-        self.assertRaises(robot_ipc.NoAge, lambda: variable.read(max_age=1))
         self.assertEqual(variable.data, {"x": 1})
+        self.assertRaises(robot_ipc.NoAge, lambda: variable.read(max_age=1))
 
     def elsewhere(self, code, *arguments):
         """What `code` prints in a time namespace that was booted 100000 s before this one."""

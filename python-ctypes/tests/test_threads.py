@@ -75,7 +75,7 @@ def closing_first(function):
         return function(*arguments)
     return call
 variable, calls = None, []
-for name in ("_version", "_latest", "_age", "_wait", "_read", "_quick_read", "_write",
+for name in ("_version", "_latest", "_age", "_wait", "_read", "_quick_read", "_write", "_quick_assign",
              "_quick_write", "_write_if", "_quick_write_if", "_remove"):
     setattr(robot_ipc, name, closing_first(getattr(robot_ipc, name)))
 opened = robot_ipc.HostVariable(sys.argv[1])

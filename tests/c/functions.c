@@ -46,6 +46,56 @@ static ripc_function_options sized(uint64_t arguments, uint64_t response)
     return options;
 }
 
+static void prepared(void)
+{
+    ripc_dispatcher *dispatcher = NULL;
+    int runs = 0;
+    ripc_function_options options = sized(64, 100), one_way = sized(64, 0);
+    CHECK(ripc_dispatcher_new(NULL, &dispatcher) == RIPC_OK);
+    CHECK(ripc_dispatcher_add(dispatcher, "prepared", &options, twice, &runs, NULL) == RIPC_OK);
+    CHECK(ripc_dispatcher_add(dispatcher, "sent", &one_way, twice, &runs, NULL) == RIPC_OK);
+    CHECK(ripc_dispatcher_start(dispatcher) == RIPC_OK);
+    ripc_caller *caller = NULL, *sender = NULL;
+    CHECK(ripc_caller_open("prepared", &options, &caller) == RIPC_OK);
+    CHECK(ripc_caller_open("sent", &one_way, &sender) == RIPC_OK);
+
+    char buffer[100];
+    ripc_prepared_call call = {caller, buffer, sizeof buffer, LONG, 77, 0, {0}};
+    CHECK(ripc_call_prepared(&call, "abc", 3) == RIPC_OK && memcmp(buffer, "abcabc", 6) == 0);
+    CHECK(call.response.call != 0 && call.response.length == 6 && call.response.encoding == 77);
+    CHECK(call.response.has_value == 1);
+    uint64_t first = call.response.call;
+    CHECK(ripc_call_prepared(&call, NULL, 0) == RIPC_OK && call.response.has_value == 0);
+    CHECK(call.response.call != first);
+    CHECK(ripc_call_prepared(&call, "ab", 2) == RIPC_RAISED);
+    CHECK(call.response.length == 10 && memcmp(buffer, "on purpose", 10) == 0);
+    CHECK(ripc_call_prepared(&call, buffer, 65) == RIPC_TOO_LARGE && call.response.call == 0);
+
+    /* With these the call is under way, or its response there. */
+    ripc_response response;
+    call.capacity = 5;
+    CHECK(ripc_call_prepared(&call, "abc", 3) == RIPC_BUFFER_TOO_SMALL);
+    CHECK(call.response.length == 6);
+    CHECK(ripc_caller_response_of(caller, call.response.call, buffer, 6, LONG, &response) ==
+          RIPC_OK);
+    CHECK(response.call == call.response.call && memcmp(buffer, "abcabc", 6) == 0);
+    CHECK(ripc_dispatcher_stop(dispatcher) == RIPC_OK);
+    call.timeout_ns = 1000000;
+    CHECK(ripc_call_prepared(&call, "abc", 3) == RIPC_TIMED_OUT && call.response.call != 0);
+    CHECK(ripc_caller_cancel(caller, call.response.call, NULL) == RIPC_OK);
+
+    call.caller = sender;
+    CHECK(ripc_call_prepared(&call, "abc", 3) == RIPC_OK && call.response.call != 0);
+    CHECK(call.response.has_value == 0);
+    call.caller = NULL;
+    CHECK(ripc_call_prepared(&call, "abc", 3) == RIPC_BAD_ARGUMENT && call.response.call == 0);
+    CHECK(ripc_call_prepared(NULL, "abc", 3) == RIPC_BAD_ARGUMENT);
+    CHECK(runs == 4);
+    ripc_dispatcher_free(dispatcher);
+    ripc_caller_free(caller);
+    ripc_caller_free(sender);
+}
+
 static void calls(void)
 {
     ripc_dispatcher_options chosen;
@@ -242,6 +292,7 @@ static void mistakes(void)
 int main(void)
 {
     calls();
+    prepared();
     by_hand();
     mistakes();
     printf("%s\n", ripc_build_id());

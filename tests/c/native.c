@@ -46,6 +46,41 @@ static void values(void)
     ripc_variable_free(variable);
 }
 
+static void prepared(void)
+{
+    ripc_variable *variable;
+    char buffer[4096];
+    CHECK(ripc_variable_open("prepared", NULL, &variable) == RIPC_OK);
+    ripc_prepared_read read = {variable, buffer, sizeof buffer, -1, RIPC_ENCODING_RAW, 0, {0}};
+    ripc_prepared_write write = {variable, 0, RIPC_ENCODING_RAW, 0};
+    CHECK(ripc_read_prepared(&read) == RIPC_NEVER_WRITTEN);
+    CHECK(ripc_write_prepared(&write, "hello", 5) == RIPC_OK);
+    CHECK(ripc_read_prepared(&read) == RIPC_OK);
+    CHECK(read.sample.version == 1 && read.sample.length == 5 && memcmp(buffer, "hello", 5) == 0);
+    read.capacity = 2;
+    memset(buffer, 0, sizeof buffer);
+    CHECK(ripc_read_prepared(&read) == RIPC_BUFFER_TOO_SMALL && read.sample.length == 5);
+    CHECK(memcmp(buffer, "he", 3) == 0);
+    read.capacity = sizeof buffer;
+    read.max_age_ns = 0;
+    CHECK(ripc_read_prepared(&read) == RIPC_TOO_OLD && read.sample.version == 1);
+    read.max_age_ns = -1;
+    read.encoding = RIPC_ENCODING_PICKLE;
+    CHECK(ripc_read_prepared(&read) == RIPC_WRONG_ENCODING);
+    CHECK(strstr(ripc_last_error(), "another way") && memcmp(buffer, "hello", 5) == 0);
+    write.encoding = RIPC_ENCODING_UNSPECIFIED;
+    CHECK(ripc_write_prepared(&write, NULL, 0) == RIPC_OK);
+    CHECK(ripc_read_prepared(&read) == RIPC_OK && read.sample.length == 0);
+    CHECK(ripc_write_prepared(&write, buffer, 4097) == RIPC_TOO_LARGE);
+    CHECK(ripc_read_prepared(&read) == RIPC_OK && read.sample.version == 2);
+    read.variable = write.variable = NULL;
+    CHECK(ripc_read_prepared(&read) == RIPC_BAD_ARGUMENT);
+    CHECK(ripc_write_prepared(&write, "hello", 5) == RIPC_BAD_ARGUMENT);
+    CHECK(ripc_read_prepared(NULL) == RIPC_BAD_ARGUMENT);
+    CHECK(ripc_write_prepared(NULL, "hello", 5) == RIPC_BAD_ARGUMENT);
+    ripc_variable_free(variable);
+}
+
 static void in_place(void)
 {
     ripc_variable *variable;
@@ -243,6 +278,7 @@ static void truncation(void)
 int main(void)
 {
     values();
+    prepared();
     in_place();
     in_place_failed();
     options_that_mean_nothing();

@@ -31,7 +31,7 @@ pub const RIPC_HAD_ENDED: u32 = 2;
 /// no calls yet.
 #[derive(Debug)]
 pub struct ripc_caller {
-    caller: HostFunctionCaller,
+    pub(super) caller: HostFunctionCaller,
 }
 
 /// How a function is opened, by those who call it and by those who serve it. Call
@@ -337,40 +337,55 @@ unsafe fn receive(
 ) -> ripc_status {
     guard(|| {
         // SAFETY: as the caller promises.
-        let caller = &unsafe { required(caller, "caller")? }.caller;
-        let max_size = caller.sizes().max_response_size;
+        let caller = unsafe { required(caller, "caller")? };
         // SAFETY: as the caller promises.
-        let buffer = unsafe { to_fill(place, capacity, max_size)? };
-        let (call, received) =
-            caller.receive(which, &mut Buffer::Fixed(&mut *buffer), timeout(timeout_ns));
-        let mut found = ripc_response {
-            call,
-            ..ripc_response::default()
-        };
-        let done = match received {
-            Ok(Received::Value(part)) => {
-                found.length = part.length;
-                found.encoding = part.encoding.0;
-                found.has_value = 1;
-                Ok(())
-            }
-            Ok(Received::Raised(part)) => {
-                found.length = part.length;
-                found.encoding = part.encoding.0;
-                Err(caller.error(raised(&buffer[..part.length as usize])))
-            }
-            Ok(Received::Nothing) => Ok(()),
-            Err(error) => {
-                if let crate::Reason::BufferTooSmall { needed, .. } = error.reason() {
-                    found.length = *needed;
-                }
-                Err(error)
-            }
-        };
-        // SAFETY: as the caller promises.
-        unsafe { put(response, found) };
-        Ok(done?)
+        unsafe { receive_into(caller, which, place, capacity, timeout_ns, response) }
     })
+}
+
+/// # Safety
+/// As `ripc_caller_next_response`.
+pub(super) unsafe fn receive_into(
+    caller: &ripc_caller,
+    which: Which,
+    place: *mut c_void,
+    capacity: usize,
+    timeout_ns: i64,
+    response: *mut ripc_response,
+) -> Result<(), Failure> {
+    let caller = &caller.caller;
+    let max_size = caller.sizes().max_response_size;
+    // SAFETY: as the caller promises.
+    let buffer = unsafe { to_fill(place, capacity, max_size)? };
+    let (call, received) =
+        caller.receive(which, &mut Buffer::Fixed(&mut *buffer), timeout(timeout_ns));
+    let mut found = ripc_response {
+        call,
+        ..ripc_response::default()
+    };
+    let done = match received {
+        Ok(Received::Value(part)) => {
+            found.length = part.length;
+            found.encoding = part.encoding.0;
+            found.has_value = 1;
+            Ok(())
+        }
+        Ok(Received::Raised(part)) => {
+            found.length = part.length;
+            found.encoding = part.encoding.0;
+            Err(caller.error(raised(&buffer[..part.length as usize])))
+        }
+        Ok(Received::Nothing) => Ok(()),
+        Err(error) => {
+            if let crate::Reason::BufferTooSmall { needed, .. } = error.reason() {
+                found.length = *needed;
+            }
+            Err(error)
+        }
+    };
+    // SAFETY: as the caller promises.
+    unsafe { put(response, found) };
+    Ok(done?)
 }
 
 /// Where a call is, `RIPC_CALL_…`; changes nothing.

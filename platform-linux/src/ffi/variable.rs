@@ -324,22 +324,34 @@ pub unsafe extern "C" fn ripc_variable_read(
     max_age_ns: i64,
     sample: *mut ripc_sample,
 ) -> ripc_status {
-    guard(|| {
-        // SAFETY: as the caller promises.
-        let variable = &unsafe { required(variable, "variable")? }.variable;
-        // SAFETY: as the caller promises.
-        let buffer = unsafe { to_fill(buffer, capacity, variable.max_size())? };
-        let found = variable.read_prefix(buffer)?;
-        // SAFETY: as the caller promises.
-        unsafe { put(sample, found.into()) };
-        if let Some(max_age) = timeout(max_age_ns) {
-            variable.check_age(&found, max_age)?;
-        }
-        if found.length as usize > buffer.len() {
-            return Err(variable.buffer_too_small(capacity, &found).into());
-        }
-        Ok(())
-    })
+    // SAFETY: as the caller promises.
+    guard(|| unsafe { read_into(variable, buffer, capacity, max_age_ns, sample) })
+}
+
+/// # Safety
+/// As `ripc_variable_read`.
+#[inline(always)]
+pub(super) unsafe fn read_into(
+    variable: *const ripc_variable,
+    buffer: *mut c_void,
+    capacity: usize,
+    max_age_ns: i64,
+    sample: *mut ripc_sample,
+) -> Result<(), Failure> {
+    // SAFETY: as the caller promises.
+    let variable = &unsafe { required(variable, "variable")? }.variable;
+    // SAFETY: as the caller promises.
+    let buffer = unsafe { to_fill(buffer, capacity, variable.max_size())? };
+    let found = variable.read_prefix(buffer)?;
+    // SAFETY: as the caller promises.
+    unsafe { put(sample, found.into()) };
+    if let Some(max_age) = timeout(max_age_ns) {
+        variable.check_age(&found, max_age)?;
+    }
+    if found.length as usize > buffer.len() {
+        return Err(variable.buffer_too_small(capacity, &found).into());
+    }
+    Ok(())
 }
 
 /// What stands beside the latest value, without copying it.
