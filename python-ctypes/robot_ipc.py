@@ -1265,10 +1265,11 @@ def _refuse_pointers(kind: Any, path: str, option: str) -> None:
 
 
 # Where one read puts its bytes, and what stands beside them: which function reads, with
-# which argument; the buffer, the stamp, and the struct that the argument leads to. Whoever
-# takes it has it alone, also against signal handlers and against unpickling that reads
-# another variable. A plain tuple: nothing is taken apart faster.
-_Scratch = Tuple[Any, Any, memoryview, _Stamp, _PreparedRead]
+# which argument; the stamp; the length of the last value and the view on it, which mostly
+# are those of the next one, too; the buffer, and the struct that the argument leads to.
+# Whoever takes it has it alone, also against signal handlers and against unpickling that
+# reads another variable. A plain list: nothing is taken apart faster.
+_Scratch = List[Any]
 
 
 def _new_buffer(capacity: int, prepared: Any) -> memoryview:
@@ -1356,7 +1357,7 @@ class _Handle:
         )
         view = _new_buffer(capacity, prepared)
         read = _quick_read if capacity <= _QUICK_SIZE else _read
-        return read, ctypes.byref(prepared), view, prepared.sample, prepared
+        return [read, ctypes.byref(prepared), prepared.sample, 0, view[:0], view, prepared]
 
 
 def _unlink(remove: Any, pointer: ctypes.c_void_p) -> None:
@@ -1634,12 +1635,15 @@ class HostVariable(Generic[T]):
             scratch = scratches.pop()
         except IndexError:
             scratch = handle.new_scratch()
-        read, reference, view, stamp, _ = scratch
+        read, reference, stamp, length, part, view, _ = scratch
         if read(reference):
             scratches.append(scratch)
             return self._value(handle, _NO_LIMIT)
+        if stamp.length != length:
+            scratch[3] = stamp.length
+            scratch[4] = part = view[: stamp.length]
         try:
-            value: T = self._load(view[: stamp.length])
+            value: T = self._load(part)
         except Exception as error:
             raise self._cannot_load(stamp, error) from error
         scratches.append(scratch)
@@ -1702,7 +1706,7 @@ class HostVariable(Generic[T]):
         now = _nanoseconds_since_boot(_BOOT_CLOCK)
         if status != _NO_AGE:
             _check(status)
-        stamp = scratch[3]
+        stamp = scratch[2]
         version, timestamp = stamp.version, stamp.time_ns
         age = None if status == _NO_AGE else max(now - timestamp, 0) / 1e9
         return Sample(self._decoded(handle, scratch), version, timestamp, age)
@@ -1720,7 +1724,7 @@ class HostVariable(Generic[T]):
         except IndexError:
             scratch = handle.new_scratch()
         while True:
-            read, reference, view, stamp, prepared = scratch
+            read, reference, stamp, _, _, view, prepared = scratch
             prepared.max_age_ns = max_age_ns
             status = read(reference)
             prepared.max_age_ns = _NO_LIMIT
@@ -1736,7 +1740,7 @@ class HostVariable(Generic[T]):
 
     def _decoded(self, handle: _Handle, scratch: _Scratch) -> T:
         """What the bytes are. If that raises, nobody uses them again."""
-        _, _, view, stamp, _ = scratch
+        _, _, stamp, _, _, view, _ = scratch
         encoding = stamp.encoding
         if encoding != self._encoding and encoding != _UNSPECIFIED:
             self._refuse_encoding(encoding)
@@ -1806,7 +1810,7 @@ class HostVariable(Generic[T]):
                 version, value = 0, default
             else:
                 _check(status)
-                version = scratch[3].version
+                version = scratch[2].version
                 value = self._decoded(handle, scratch)
             changed = change(value)
             if changed is None:
