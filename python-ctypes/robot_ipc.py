@@ -2522,19 +2522,21 @@ class HostFunctionCaller(Generic[T]):
         try:
             status = _call_and_wait(exchange.reference, data, size)
             if status or not response.has_value or response.encoding != self._ret_codec.encoding:
-                return self._call_in_steps(handle, exchange, status, data, size, timeout, start)
-            try:
-                value: T = self._load(exchange.view[: response.length])
-            except Exception as error:
-                raise self._cannot_load(response.length, error) from error
-            handle.exchanges.append(exchange)
-            if self._early:
-                self._forget_early(handle)
-            return value
+                value = self._call_in_steps(handle, exchange, status, data, size, timeout, start)
+            else:
+                try:
+                    value = self._load(exchange.view[: response.length])
+                except Exception as error:
+                    raise self._cannot_load(response.length, error) from error
         except BaseException:
-            if response.call:
+            if response.call:  # it was sent; if it has ended this changes nothing
                 _cancel(handle.pointer, response.call, None)
+            handle.exchanges.append(exchange)
             raise
+        handle.exchanges.append(exchange)
+        if self._early:
+            self._forget_early(handle)
+        return value
 
     def _call_in_steps(
         self,
@@ -2560,9 +2562,6 @@ class HostFunctionCaller(Generic[T]):
                     if self._handle is not handle and not exchange.stamp.has_value:
                         self._refuse()  # closing withdrew the call
                     self._record(status, exchange, [])
-            if exchange is not None:
-                handle.exchanges.append(exchange)
-                self._forget_early(handle)
             if timeout is None:
                 return self._result_of(call, None, False)
             left = max(start + timeout - time.monotonic(), 0.0)

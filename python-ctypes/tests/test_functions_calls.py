@@ -89,6 +89,85 @@ class Handles(TestCase):
         self.assertEqual(caller.get_response(PATIENCE), 5)
         self.assertTrue(handle.done())
 
+    def test_get_response_leaves_the_answer_to_call_too(self):
+        """Against a call that says None because a thread that asked by order was first."""
+        running, go_on = threading.Event(), threading.Event()
+
+        def slow(value):
+            running.set()
+            go_on.wait(PATIENCE)
+            return [value]
+
+        caller = self.serve(slow)
+        fetched = threading.Event()
+        call_and_wait = robot_ipc._call_and_wait
+
+        def call_and_be_late(*arguments):
+            status = call_and_wait(*arguments)
+            self.assertTrue(fetched.wait(PATIENCE))
+            return status
+
+        robot_ipc._call_and_wait = call_and_be_late
+        self.addCleanup(setattr, robot_ipc, "_call_and_wait", call_and_wait)
+        outcomes = self.in_thread(lambda: caller.call(5))
+        self.assertTrue(running.wait(PATIENCE))
+        time.sleep(0.1)  # longer than it waits in one step
+        go_on.set()
+        self.assertEqual(caller.get_response(PATIENCE), [5])
+        fetched.set()
+        eventually(lambda: outcomes, "the call has returned")
+        self.assertEqual(outcomes, [(None, [5])])
+        self.assertEqual(dict(caller._early), {})
+        self.assertEqual(caller.call(6), [6])
+
+    def test_what_call_leaves_behind_when_others_ask_by_order(self):
+        """Against answers that pile up because somebody might have called for them."""
+        running, go_on = threading.Event(), threading.Event()
+
+        def slow(value):
+            if value:
+                running.set()
+                go_on.wait(PATIENCE)
+            return [value]
+
+        caller = self.serve(slow)
+        caller(0)  # its handle is nobody's
+        outcomes = self.in_thread(lambda: caller.call(1))
+        self.assertTrue(running.wait(PATIENCE))
+        self.assertEqual(caller.get_response(PATIENCE), [0])
+        self.assertEqual(len(caller._early), 1)
+        go_on.set()
+        eventually(lambda: outcomes, "the call has returned")
+        self.assertEqual(outcomes, [(None, [1])])
+        self.assertEqual(len(caller._early), 0)
+
+    def test_a_call_that_fails_takes_no_other_back(self):
+        """Against a call that failed, and withdraws the one that another thread makes with
+        what it has just put back."""
+        running, go_on = threading.Event(), threading.Event()
+
+        def invert(value):
+            if value:
+                running.set()
+                go_on.wait(PATIENCE)
+            return [1 // value]
+
+        caller = self.serve(invert)
+        outcomes = []
+
+        class TakenAtOnce(list):
+            def append(exchanges, exchange):
+                list.append(exchanges, exchange)
+                if not outcomes:
+                    outcomes.append(self.in_thread(lambda: caller.call(1)))
+                    self.assertTrue(running.wait(PATIENCE))
+
+        caller._handle.exchanges = TakenAtOnce()
+        self.assertRaises(robot_ipc.RemoteError, caller.call, 0)
+        go_on.set()
+        eventually(lambda: outcomes[0], "the other call has returned")
+        self.assertEqual(outcomes, [[(None, [1])]])
+
     def test_handles_need_not_be_kept(self):
         """Against a call that ends with its handle."""
         caller = self.serve(lambda value: value)

@@ -1,6 +1,7 @@
 """Dispatchers: adding, removing, starting, running, stopping; and every way they end."""
 
 import gc
+import logging
 import os
 import signal
 import subprocess
@@ -582,21 +583,27 @@ class Fork(TestCase):
         self.assertEqual(caller.call(timeout=PATIENCE), parent)
 
     def test_a_function_that_forks(self):
-        """Against a child that replies, too, or goes on serving in its parent's place."""
+        """Against a child that replies, too, or complains that it cannot, or goes on serving
+        in its parent's place."""
         dispatcher = self.dispatcher()
         name = new_name("function")
+
+        class Complaint(logging.Handler):
+            def emit(self, record):
+                os._exit(1)
 
         def foo():
             pid = os.fork()
             if pid == 0:
+                logging.getLogger("robot_ipc").addHandler(Complaint())
                 return "child"
-            return os.waitpid(pid, 0)[1] is not None and "parent"
+            return "parent", os.waitpid(pid, 0)[1]
 
         dispatcher.add(name, foo)
         dispatcher.start()
         caller = self.caller(name)
         for _ in range(3):
-            self.assertEqual(caller.call(timeout=PATIENCE), "parent")
+            self.assertEqual(caller.call(timeout=PATIENCE), ("parent", 0))
 
     def test_forking_while_it_works(self):
         """Against a child that inherits a lock which nobody will open."""
@@ -613,6 +620,7 @@ class Fork(TestCase):
 
                 def child():
                     signal.alarm(20)
+                    assert not caller._handle.is_exchanging()  # what the threads did is over
                     assert caller.call(number, timeout=PATIENCE) == number
                     caller(5)
                     assert caller.get_response(PATIENCE) == 5
