@@ -671,6 +671,10 @@ class _Stamp(ctypes.Structure):
     ]
 
 
+class _LoanStruct(ctypes.Structure):
+    _fields_ = [("opaque", ctypes.c_uint64 * 12)]
+
+
 class _PreparedRead(ctypes.Structure):
     _fields_ = [
         ("variable", ctypes.c_void_p),
@@ -908,6 +912,9 @@ _write_if = _bind(_library, "ripc_variable_write_if", _status, *_write_if_argume
 _read = _bind_plainly(_library, "ripc_read_prepared")
 _wait = _bind(_library, "ripc_variable_wait", _status, _pointer, _u64, _i64, _pointer)
 _remove = _bind(_library, "ripc_variable_remove", _status, _pointer, _i64)
+_loan = _bind(_library, "ripc_variable_loan", _status, _pointer, _pointer, _pointer, _pointer)
+_loan_publish = _bind(_library, "ripc_loan_publish", _status, _pointer, _size, _u32, _pointer)
+_loan_free = _bind(_library, "ripc_loan_free", None, _pointer)
 _quick_write = _bind(_quick_library, "ripc_variable_write", _status, *_write_arguments)
 _quick_write_if = _bind(_quick_library, "ripc_variable_write_if", _status, *_write_if_arguments)
 _quick_read = _bind_plainly(_quick_library, "ripc_read_prepared")
@@ -985,6 +992,10 @@ def _check(status: int) -> None:
 # interpreter: calls keep its lock then. Letting go of it would let a busy thread take
 # it, for 5 ms at a time, at every read and write.
 _QUICK_SIZE = 1 << 16
+
+# If the value before had so many bytes, the next one is pickled into its slot at once: with
+# less, what goes on around it would take longer than the copy that this saves.
+_IN_PLACE_SIZE = 1 << 18
 
 # A signal that arrives just before a system call does not interrupt it, so nothing
 # waits in the library for longer than this, in seconds. Between two slices Python runs
@@ -1327,6 +1338,7 @@ class _Handle:
         "slots",
         "read_only",
         "assigning",
+        "is_large",
         "scratches",
     )
 
@@ -1343,6 +1355,8 @@ class _Handle:
         self.read_only = bool(info.read_only)
         # All threads use it: nothing changes it.
         self.assigning = ctypes.byref(_PreparedWrite(self.pointer, 0, encoding))
+        # Whether the last value that was pickled was one for `_InPlace`.
+        self.is_large = False
         # Not in use at the moment; as many as there were reads at the same time.
         self.scratches: List[_Scratch] = []
 
@@ -1358,6 +1372,56 @@ class _Handle:
         view = _new_buffer(capacity, prepared)
         read = _quick_read if capacity <= _QUICK_SIZE else _read
         return [read, ctypes.byref(prepared), prepared.sample, 0, view[:0], view, prepared]
+
+
+class _DoesNotFit(Exception):
+    """A value has more bytes than a slot."""
+
+
+class _InPlace:
+    """A slot that one value is pickled into: saves memory for all of its bytes, and copying
+    them once more. Whatever happens, the slot is given back when this is collected."""
+
+    __slots__ = ("_loan", "_address", "_view", "size")
+
+    def __init__(self) -> None:
+        self._loan = _LoanStruct()
+        self._address = 0
+        self._view = memoryview(b"")
+        self.size = 0
+
+    def __del__(self, free: Any = _loan_free, byref: Any = ctypes.byref) -> None:
+        free(byref(self._loan))
+
+    def take(self, pointer: ctypes.c_void_p) -> bool:
+        """Whether there is a slot; else the ordinary way says why not."""
+        data, capacity = ctypes.c_void_p(), ctypes.c_size_t()
+        places = ctypes.byref(data), ctypes.byref(capacity)
+        if _loan(pointer, ctypes.byref(self._loan), *places):
+            return False
+        self._address = data.value or 0
+        slot = (ctypes.c_char * capacity.value).from_address(self._address)
+        self._view = memoryview(slot).cast("B")
+        return True
+
+    def write(self, data: Any) -> int:
+        """What the pickler has: bytes, or a large buffer, which it hands on as it is."""
+        chunk = data.raw() if isinstance(data, pickle.PickleBuffer) else memoryview(data)
+        start, end = self.size, self.size + len(chunk)
+        if end > len(self._view):
+            raise _DoesNotFit
+        if len(chunk) <= _QUICK_SIZE or chunk.readonly:
+            self._view[start:end] = chunk
+        else:  # lets go of the interpreter's lock
+            source = ctypes.addressof(ctypes.c_char.from_buffer(chunk))
+            ctypes.memmove(self._address + start, source, len(chunk))
+        self.size = end
+        return len(chunk)
+
+    def publish(self, stamp: Any) -> int:
+        self._view = memoryview(b"")
+        status: int = _loan_publish(ctypes.byref(self._loan), self.size, _PICKLE, stamp)
+        return status
 
 
 def _unlink(remove: Any, pointer: ctypes.c_void_p) -> None:
@@ -1560,6 +1624,7 @@ class HostVariable(Generic[T]):
             # 0 would leave it to the library.
             options.slots = _number(slots, "slots", 32, 2)
         options.read_only = bool(read_only)
+        options.write_timeout_ns = 0  # whatever may wait here is told for how long
         _fill_place(options, mode, group, directory, namespace)
         self._check_fits(max_size)
         handle = _Handle(_name_bytes(name, "variable"), options, self._encoding)
@@ -1653,6 +1718,8 @@ class HostVariable(Generic[T]):
     def data(self, value: T) -> None:
         handle = self._handle or self._refuse()
         if self._encoding == _PICKLE:
+            if handle.is_large and self._write_in_place(handle, value, None):
+                return
             data = _dumps(value, _PROTOCOL)
             size = len(data)
         else:
@@ -1779,10 +1846,26 @@ class HostVariable(Generic[T]):
         value before stays then.
         """
         handle = self._handle or self._refuse()
-        data, size = self._codec.encode(value)
         stamp = _Stamp()
-        _check(self._put(handle, None, data, size, ctypes.byref(stamp)))
+        if not (handle.is_large and self._write_in_place(handle, value, ctypes.byref(stamp))):
+            data, size = self._codec.encode(value)
+            _check(self._put(handle, None, data, size, ctypes.byref(stamp)))
         return int(stamp.version)
+
+    def _write_in_place(self, handle: _Handle, value: T, stamp: Any) -> bool:
+        """Pickles a value into its slot. Whether it did: where that is no use, the ordinary
+        way does it, or says why it cannot."""
+        handle.is_large = False
+        slot = _InPlace()
+        if not slot.take(handle.pointer):
+            return False
+        try:
+            pickle.Pickler(slot, _PROTOCOL).dump(value)
+        except _DoesNotFit:
+            return False
+        _check(slot.publish(stamp))
+        handle.is_large = slot.size >= _IN_PLACE_SIZE
+        return True
 
     def update(self, change: Callable[[T], T], *, default: Any = _MISSING) -> T:
         """Replaces the latest value by what `change` makes of it; no change is lost.
@@ -1833,6 +1916,7 @@ class HostVariable(Generic[T]):
         """Writes, if `replaces` is still the latest version (None: in any case), and tries
         again up to the write timeout while no slot is free. Returns the status."""
         pointer, encoding = handle.pointer, self._encoding
+        handle.is_large = size >= _IN_PLACE_SIZE and encoding == _PICKLE
         if size <= _QUICK_SIZE:
             if replaces is None:
                 status = _quick_write(pointer, data, size, encoding, 0, stamp)
