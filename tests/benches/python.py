@@ -91,7 +91,7 @@ def load_robot_ipc():
     """Our module, with a release build of the library: another one would prove nothing."""
     library = os.path.join(WORKSPACE, "target", "release", "librobot_ipc.so")
     os.environ.setdefault("ROBOT_IPC_LIBRARY", library)
-    os.environ["ROBOT_IPC_NAMESPACE"] = "bench-{}".format(os.getpid())
+    os.environ.setdefault("ROBOT_IPC_NAMESPACE", "bench-{}".format(os.getpid()))
     sys.path.insert(0, os.path.join(WORKSPACE, "python-ctypes"))
     try:
         import robot_ipc
