@@ -2716,7 +2716,7 @@ class HostFunctionCaller(Generic[T]):
 
     def _encoded(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Tuple[Any, int]:
         codec = self._arg_codec
-        if codec.encoding == _PICKLE:
+        if isinstance(codec, _PickleCodec):
             data = _dumps((args, kwargs), _PROTOCOL)
             return data, len(data)
         if kwargs or len(args) != 1:
