@@ -2,6 +2,7 @@
 
 use crate::measuring::Scale;
 use std::path::PathBuf;
+use support::workspace;
 
 /// What this program was asked for.
 pub(crate) struct Arguments {
@@ -16,12 +17,13 @@ pub(crate) struct Arguments {
 }
 
 const USAGE: &str = "\
-usage: report [--quick] [--json FILE] [--plot FILE] [--from FILE] [PART…]
+usage: cargo bench -p robot-ipc-tests -- [--quick] [--json FILE] [--plot FILE] [--from FILE] [PART…]
   --quick      roughly, in some seconds
   --json FILE  saves all rows
   --plot FILE  saves a picture of them (SVG)
   --from FILE  measures nothing: shows what --json has saved
-  PART         only parts of the table whose name has this in it";
+  PART         only parts of the table whose name has this in it
+A relative FILE is looked for from the workspace's folder.";
 
 impl Arguments {
     /// Reads them; says how they go if they cannot be read, and ends.
@@ -70,7 +72,8 @@ impl Arguments {
 
 fn file(option: &str, path: Option<&&str>) -> PathBuf {
     match path {
-        Some(path) => PathBuf::from(path),
+        // Not from where Cargo starts benches.
+        Some(path) => workspace().join(path),
         None => refuse(&format!("{option} needs a file")),
     }
 }

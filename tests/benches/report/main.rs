@@ -86,19 +86,17 @@ pub(crate) struct Context {
 
 impl Context {
     /// Adds rows to the table.
-    pub(crate) fn report(&mut self, rows: Rows) {
-        for mut row in rows.0 {
+    pub(crate) fn report(&mut self, mut rows: Rows) {
+        for row in &mut rows.0 {
             // Another program has groups of its own.
             if row.group.is_empty() {
                 self.group.clone_into(&mut row.group);
             }
-            let last = self.rows.last();
-            if last.is_none_or(|last| last.group != row.group) {
-                table::print_group(&row.group);
-            }
-            table::print_row(&row);
-            self.rows.push(row);
         }
+        for rows in rows.0.chunk_by(|row, next| row.group == next.group) {
+            table::print_rows(rows);
+        }
+        self.rows.append(&mut rows.0);
     }
 
     /// Something was seen that must not happen at all.

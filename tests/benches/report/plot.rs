@@ -38,6 +38,11 @@ const PANELS: [Panel; 2] = [
             line("iceoryx2 write", "iceoryx2 write", "peer write"),
             line("read", "read", "ours read"),
             line("write", "write", "ours write"),
+            line(
+                "exclusive write, no time",
+                "the same, exclusive, no time",
+                "ours only",
+            ),
             line("borrow", "borrow, loan", "ours borrow"),
         ],
         left: 0.0,
@@ -50,6 +55,11 @@ const PANELS: [Panel; 2] = [
             line("iceoryx2 write", "iceoryx2 write", "peer write"),
             line("read", "read", "ours read"),
             line("write", "write", "ours write"),
+            line(
+                "exclusive write",
+                "the same, exclusive, no time",
+                "ours only",
+            ),
         ],
         left: 440.0,
     },
@@ -95,9 +105,24 @@ const BARS: &[[&str; 4]] = &[
         "named pipes, both slept 10 ms",
         "peer",
     ],
+    [PYTHON, PYTHON_CALL, "Python, f(dict) → dict", "ours"],
+    [
+        PYTHON,
+        "pyzmq REQ/REP, ipc",
+        "Python, pyzmq REQ/REP",
+        "peer",
+    ],
+    [
+        PYTHON,
+        "multiprocessing.Manager(), a method",
+        "Python, a Manager's method",
+        "peer",
+    ],
 ];
 const HOT: &str = "function, call after call";
 const IDLE: &str = "function, after 10 ms";
+const PYTHON: &str = "Python: call a function of another process";
+const PYTHON_CALL: &str = "f(dict) → dict, each side on a processor of its own";
 
 const WIDTH: f64 = 880.0;
 /// The inner part of an upper picture.
@@ -111,7 +136,7 @@ text { font: 12px system-ui, sans-serif; fill: #24292f }
 .end { text-anchor: end } .middle { text-anchor: middle }
 .grid { stroke: #8b949e; stroke-opacity: .25 }
 path { fill: none; stroke-width: 2 }
-.read { stroke: #2f81f7 } .write { stroke: #e5534b } .borrow { stroke: #2da44e }
+.read { stroke: #2f81f7 } .write { stroke: #e5534b } .borrow { stroke: #2da44e } .only { stroke: #e08600 }
 .peer { stroke-dasharray: 6 4; stroke-opacity: .75; stroke-width: 1.5 }
 .limit { stroke: #8b949e; stroke-width: 1.5; stroke-dasharray: 2 3 }
 rect.ours { fill: #2f81f7 } rect.peer { fill: #bf8700 } rect.limit { fill: #8b949e }
@@ -146,6 +171,10 @@ pub(crate) fn draw(report: &Report) -> String {
 fn find<'a>(report: &'a Report, group: &str, name: &str) -> Option<&'a Row> {
     let mut rows = report.rows.iter();
     rows.find(|row| row.group == group && row.name == name)
+}
+
+fn say_absent(group: &str, name: &str) {
+    println!("not in the picture, since it was not measured: {group}: {name}");
 }
 
 fn label(x: f64, y: f64, class: &str, what: &str) -> String {
@@ -217,6 +246,7 @@ fn draw_panel(report: &Report, panel: &Panel) -> String {
             .map(|(index, row)| format!("{:.1} {:.1}", x(index), y(row.median)))
             .collect();
         if points.is_empty() {
+            say_absent(panel.group, line.row);
             continue;
         }
         let class = line.class;
@@ -241,7 +271,13 @@ fn draw_panel(report: &Report, panel: &Panel) -> String {
 fn draw_bars(report: &Report, top: f64) -> (String, f64) {
     let found: Vec<(&Row, &[&str; 4])> = BARS
         .iter()
-        .filter_map(|bar| Some((find(report, bar[0], bar[1])?, bar)))
+        .filter_map(|bar| {
+            let found = find(report, bar[0], bar[1]);
+            if found.is_none() {
+                say_absent(bar[0], bar[1]);
+            }
+            Some((found?, bar))
+        })
         .collect();
     if found.is_empty() {
         return (String::new(), top);

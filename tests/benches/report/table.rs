@@ -30,13 +30,8 @@ impl Report {
     /// All of it as text.
     pub(crate) fn print(&self) {
         print_head(&self.host);
-        let mut group = "";
-        for row in &self.rows {
-            if row.group != group {
-                group = &row.group;
-                print_group(group);
-            }
-            print_row(row);
+        for rows in self.rows.chunk_by(|row, next| row.group == next.group) {
+            print_rows(rows);
         }
     }
 }
@@ -61,27 +56,31 @@ pub(crate) fn print_head(host: &Host) {
     }
 }
 
-pub(crate) fn print_group(name: &str) {
-    println!("\n{name}");
-}
-
-pub(crate) fn print_row(row: &Row) {
-    let spread = format!("[{}..{}]", figure(row.min), figure(row.max));
-    print!(
-        "  {:<44} {:>9} {:<5} {spread:<18}",
-        row.name,
-        figure(row.median),
-        row.unit
-    );
-    match (&row.reference, row.ratio) {
-        (Some(reference), Some(ratio)) => print!(" {ratio:>6.2} × {:<28}", reference.name),
-        _ => print!(" {:37}", ""),
+/// Rows of one group, below its name.
+pub(crate) fn print_rows(rows: &[Row]) {
+    let Some(first) = rows.first() else { return };
+    println!("\n{}", first.group);
+    let width = |text: fn(&Row) -> &str| {
+        let widths = rows.iter().map(|row| text(row).chars().count());
+        widths.max().unwrap_or_default()
+    };
+    let names = width(|row| &row.name);
+    let references = width(|row| row.reference.as_ref().map_or("", |found| &found.name));
+    for row in rows {
+        let spread = format!("[{}..{}]", figure(row.min), figure(row.max));
+        let (name, median, unit) = (&row.name, figure(row.median), &row.unit);
+        let mut line = format!("  {name:names$} {median:>9} {unit:3} {spread:20}");
+        let (ratio, reference) = match (row.ratio, &row.reference) {
+            (Some(ratio), Some(reference)) => (format!("{ratio:.2} ×"), reference.name.as_str()),
+            _ => Default::default(),
+        };
+        line += &format!(" {ratio:>8} {reference:references$}");
+        if let (Some(goal), Some(met)) = (&row.goal, row.met) {
+            let met = if met { "met    " } else { "NOT MET" };
+            line += &format!("  {met} {} = {}", goal.text, figure(goal.limit));
+        }
+        println!("{}", line.trim_end());
     }
-    if let (Some(goal), Some(met)) = (&row.goal, row.met) {
-        let met = if met { "met    " } else { "NOT MET" };
-        print!(" {met} {} = {}", goal.text, figure(goal.limit));
-    }
-    println!();
 }
 
 /// Four digits that matter.
