@@ -63,6 +63,16 @@ impl Arguments {
         }
     }
 
+    /// Ends if no part of the table was asked for that there is.
+    pub(crate) fn check(&self, groups: &[&str]) {
+        if !groups.iter().any(|group| self.wants(group)) {
+            let (wanted, all) = (self.filters.join("' or '"), groups.join("\n  "));
+            refuse(&format!(
+                "no part has '{wanted}' in its name; there are:\n  {all}"
+            ));
+        }
+    }
+
     /// Whether a part of the table was asked for.
     pub(crate) fn wants(&self, group: &str) -> bool {
         let wanted = |filter: &String| group.to_lowercase().contains(filter.as_str());

@@ -159,6 +159,7 @@ fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn measure(arguments: &Arguments, faults: &mut Vec<String>) -> Report {
+    arguments.check(&GROUPS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
     let folder = Folder::new();
     let mut cleaner = start_cleaner(&folder);
     let usable = measuring::cores();
