@@ -41,9 +41,9 @@
 //!
 //! # The steps
 //!
-//! *Write.* 1 look at `latest`. 2 claim: from the slot after the latest on, take
-//! the first whose owner word is 0; the first few slots, which a cache holds, come
-//! before the others. Look at `lease`: if somebody is the only writer, let go. 3 look at `latest` again: if it is this slot
+//! *Write.* 1 look at `latest`. 2 claim: take a slot whose owner word is 0. A process
+//! goes round four slots of its own, as long as they are free, which stay in the cache
+//! of its processor; a reader is still lapped only after three publications. Look at `lease`: if somebody is the only writer, let go. 3 look at `latest` again: if it is this slot
 //! now, let go and go on searching. 4 mark the stamp busy, then a fence. 5 payload,
 //! length, encoding, time. 6 version and high half of it, not busy. 7 publish: swap
 //! `latest`; if somebody else was faster, back to 6. 8 let go of the claim. 9 wake
@@ -158,10 +158,6 @@ pub struct SlotHead {
 pub trait Memory {
     /// How many slots there are: 2 to 62.
     fn slot_count(&self) -> u32;
-    /// How many of the first slots writers go round as long as those are free.
-    fn hot_slots(&self) -> u32 {
-        self.slot_count()
-    }
     /// How many bytes a payload can have.
     fn max_size(&self) -> u32;
     /// The word that says which slot is the latest.

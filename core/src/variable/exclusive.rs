@@ -22,7 +22,9 @@
 //! is marked busy, or carries a version that was never published. The latest value is
 //! not affected. Recovery clears the lease word; the slot is free as any other.
 
+use super::suspects::next_in_group;
 use super::word::{Latest, Stamp, claim_of, version_halves};
+use super::write::slots_from;
 use super::{ClaimError, Memory, PublishError, Sample, Suspects, Variable, WriteError};
 use crate::codec::Encoding;
 use crate::environment::{Environment, Step};
@@ -274,18 +276,19 @@ impl<M: Memory> Variable<M> {
     fn free_slot(&self, latest: Option<u32>) -> Option<u32> {
         // The swap that published the last value comes before these looks.
         sequential(Site::ExclusiveOrder);
-        let first = self.first_slot_to_write(latest);
-        if self.is_free_to_lead(first) {
-            Some(first)
-        } else {
-            self.any_free_slot(latest)
+        match latest.map(next_in_group) {
+            Some(slot) if slot < self.memory.slot_count() && self.is_free_to_lead(slot) => {
+                Some(slot)
+            }
+            _ => self.any_free_slot(latest),
         }
     }
 
     #[cold]
     #[inline(never)]
     fn any_free_slot(&self, latest: Option<u32>) -> Option<u32> {
-        self.slots_to_write(latest)
+        let first = latest.map_or(0, |slot| slot + 1);
+        slots_from(first, self.memory.slot_count(), latest)
             .find(|slot| Some(*slot) != latest && self.is_free_to_lead(*slot))
     }
 

@@ -111,16 +111,9 @@ const_assert_eq!(offset_of!(Front, control), 2304);
 pub struct VariableGeometry {
     slot_count: u32,
     max_size: u32,
-    /// Made of the others, once.
+    /// Made of `max_size`, once.
     slot_stride: u32,
-    hot_slots: u32,
 }
-
-/// A writer goes round the first slots only, as long as they are free: as many as
-/// have so many bytes, which stay in the nearest cache of the processor.
-const HOT_BYTES: u32 = 16 << 10;
-/// But at least so many: a reader is then lapped only after three publications.
-const LEAST_HOT_SLOTS: u32 = 4;
 
 impl VariableGeometry {
     /// `slot_count` slots for values of up to `max_size` bytes, if both are
@@ -141,20 +134,12 @@ impl VariableGeometry {
         {
             return None;
         }
-        let mut geometry = VariableGeometry {
+        let geometry = VariableGeometry {
             slot_count,
             max_size,
             slot_stride: size_of::<SlotHead>() as u32
                 + max_size.next_multiple_of(PAYLOAD_ALIGNMENT as u32),
-            hot_slots: 0,
         };
-        geometry.hot_slots = HOT_BYTES / geometry.slot_stride;
-        if geometry.hot_slots < LEAST_HOT_SLOTS {
-            geometry.hot_slots = LEAST_HOT_SLOTS;
-        }
-        if geometry.hot_slots > slot_count {
-            geometry.hot_slots = slot_count;
-        }
         if geometry.file_size() > isize::MAX as u64 {
             None
         } else {
@@ -357,10 +342,6 @@ impl Memory for MappedVariable<'_> {
     #[inline(always)]
     fn slot_count(&self) -> u32 {
         self.geometry.slot_count
-    }
-    #[inline(always)]
-    fn hot_slots(&self) -> u32 {
-        self.geometry.hot_slots
     }
     #[inline(always)]
     fn max_size(&self) -> u32 {

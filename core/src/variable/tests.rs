@@ -2,6 +2,7 @@ extern crate std;
 
 mod borrowing;
 mod recovery;
+mod slots;
 
 use super::word::{CLAIM_MASK, Stamp, version_halves};
 use super::*;

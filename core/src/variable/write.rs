@@ -84,8 +84,9 @@ impl<M: Memory> Variable<M> {
             return Err(ClaimError::Corrupt);
         }
         environment.step(Step::Looked);
-        let mut slot = self.first_slot_to_write(latest.slot());
-        if !self.try_claim(environment, me, slot)? {
+        let mut slot = suspects.next_slot();
+        let is_candidate = slot < count && latest.slot() != Some(slot);
+        if !is_candidate || !self.try_claim(environment, me, slot)? {
             slot = self.claim_any(environment, me, suspects, latest)?;
         }
         environment.step(Step::Rechecked);
@@ -144,9 +145,11 @@ impl<M: Memory> Variable<M> {
         suspects: &Suspects,
         latest: Latest,
     ) -> Result<u32, ClaimError> {
+        let count = self.memory.slot_count();
+        let first = suspects.begin_at(me, count);
         // Asked for only if a slot is in the way, and once.
         let mut now_ns = None;
-        for slot in self.slots_to_write(latest.slot()) {
+        for slot in slots_from(first, count, latest.slot()) {
             let marks = self.memory.owner(slot).load(Relaxed);
             if marks != 0 {
                 let now_ns = *now_ns.get_or_insert_with(|| environment.now_ns());
@@ -159,34 +162,6 @@ impl<M: Memory> Variable<M> {
             }
         }
         Err(ClaimError::NoFreeSlot)
-    }
-
-    /// The hot slot after the latest.
-    #[inline(always)]
-    pub(super) fn first_slot_to_write(&self, latest: Option<u32>) -> u32 {
-        match latest {
-            Some(slot) if slot + 1 < self.memory.hot_slots() => slot + 1,
-            _ => 0,
-        }
-    }
-
-    /// The slots in the order in which a writer looks at them: round the hot ones, from
-    /// the first on, then the others. The latest itself, unless it comes last, is left
-    /// out.
-    pub(super) fn slots_to_write(&self, latest: Option<u32>) -> impl Iterator<Item = u32> {
-        let (hot, count) = (self.memory.hot_slots(), self.memory.slot_count());
-        let mut next = self.first_slot_to_write(latest);
-        (0..count).filter_map(move |turn| {
-            let slot = if turn >= hot {
-                turn
-            } else if next >= hot {
-                0
-            } else {
-                next
-            };
-            next = slot + 1;
-            (latest != Some(slot) || turn + 1 == count).then_some(slot)
-        })
     }
 
     /// Copies `bytes` into a claimed slot's payload at `offset` (part of step 5).
@@ -305,4 +280,13 @@ impl<M: Memory> Variable<M> {
         // publication, may be seen after it is free.
         owner.fetch_and(word::PINS_MASK, Site::ReleaseClaim.order(Release));
     }
+}
+
+/// All slots from `first` on. The latest, unless it comes last, is left out.
+pub(super) fn slots_from(first: u32, count: u32, latest: Option<u32>) -> impl Iterator<Item = u32> {
+    (first..count)
+        .chain(0..first.min(count))
+        .enumerate()
+        .filter(move |(turn, slot)| latest != Some(*slot) || *turn as u32 + 1 == count)
+        .map(|(_, slot)| slot)
 }

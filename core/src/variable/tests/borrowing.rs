@@ -13,7 +13,7 @@ fn pin(variable: &Variable<MappedVariable<'_>>, index: u32) -> Result<Pin, Borro
 fn a_pin_tells_what_it_holds() {
     let memory = Large::new();
     let variable = memory.variable();
-    for value in [&b"first"[..], b"second", b"third"] {
+    for value in [&b"first"[..], b"second"] {
         write(&variable, value).unwrap();
     }
     let latest = variable.latest();
@@ -21,7 +21,7 @@ fn a_pin_tells_what_it_holds() {
     assert_eq!(Some(held.slot()), latest.slot());
     assert_ne!(held.slot(), 0);
     assert_eq!(held.sample(), variable.sample().unwrap());
-    assert_eq!(held.sample().version, 3);
+    assert_eq!(held.sample().version, 2);
     let holders: Vec<Participant> = variable.holders(held.slot()).collect();
     assert_eq!(holders, [participant(7)]);
     let claim = variable
@@ -29,7 +29,7 @@ fn a_pin_tells_what_it_holds() {
         .unwrap();
     let holders: Vec<Participant> = variable.holders(claim.slot()).collect();
     assert_eq!(holders, [participant(8)]);
-    assert!(claim.slot() > 1);
+    assert_ne!(Some(claim.slot()), latest.slot());
 }
 
 /// Against a limit that is right for four slots only.
