@@ -4,9 +4,16 @@
 //! sees a change in a tenth of a microsecond. So a wait begins by spinning, as long as
 //! that helps: a wait that was over before its spin was sets the budget of the next one
 //! to its maximum, one that had to sleep all the same halves it. It does not help
-//! where the other side is busy for long, where there is nothing to wait for, and where
-//! both sides have one processor: spinning keeps the other one from it. Now and then a
-//! wait tries whether that has changed. With a single processor nobody spins.
+//! where the other side is busy for long, and where there is nothing to wait for. Now and
+//! then a wait tries whether that has changed. With a single processor nobody spins.
+//!
+//! A kernel that wakes a sleeper puts it beside whoever woke it, on one processor, where
+//! spinning keeps the other side from it. So a spin that was not over at once lets the
+//! other one run (`sched_yield`): that costs half a microsecond each way, and both sides
+//! stay ready to run, so that the kernel sees that one of them could be moved to a
+//! processor that is free; of two that sleep in turn it never sees more than one.
+//! The next wait yields first then. Who comes back late from yielding has given its
+//! processor to the work of somebody else, and sleeps: a sleeper is woken in time.
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -14,8 +21,16 @@ use std::time::{Duration, Instant};
 /// How long a wait spins at most, unless told otherwise: well above the time that it
 /// takes to wake somebody, so that who has woken the other side sees its answer.
 pub(crate) const DEFAULT_SPIN: Duration = Duration::from_micros(200);
-/// How often a waiter looks before it looks at the clock.
+/// How often a waiter looks at first: for some 2 µs, in which a call that is answered
+/// at once is over.
+const FIRST_LOOKS: u32 = 128;
+/// How often it looks then before it lets others run, and looks at the clock.
 const LOOKS: u32 = 32;
+/// Who comes back from that so late has let somebody else's work run. Not the other
+/// side's, or that is busy for so long that sleeping is better.
+const LATE: Duration = Duration::from_micros(100);
+/// One of so many waits looks before it lets others run, though the last one did not.
+const LOOK_EVERY: u32 = 16;
 /// One of so many waits spins in any case.
 const TRY_EVERY: u32 = 256;
 
@@ -26,6 +41,8 @@ pub(crate) struct Spin {
     /// The budget of the next wait, in nanoseconds.
     budget_ns: AtomicU32,
     waits: AtomicU32,
+    /// Whether it helped the last wait to let others run: 0 or 1.
+    yields: AtomicU32,
 }
 
 impl Spin {
@@ -39,35 +56,47 @@ impl Spin {
             max,
             budget_ns: AtomicU32::new(max.as_nanos() as u32),
             waits: AtomicU32::new(0),
+            yields: AtomicU32::new(0),
         }
     }
 
     /// A wait that begins now, for at most `time`.
     pub(crate) fn turn(&self, time: Duration) -> Turn<'_> {
-        let is_try = self.waits.fetch_add(1, Relaxed) % TRY_EVERY == TRY_EVERY - 1;
-        let budget = if is_try {
+        // Threads that count at once may lose one.
+        let waits = self.waits.load(Relaxed);
+        self.waits.store(waits.wrapping_add(1), Relaxed);
+        let budget = if waits % TRY_EVERY == TRY_EVERY - 1 {
             self.max
         } else {
             Duration::from_nanos(u64::from(self.budget_ns.load(Relaxed)))
         };
         Turn {
             spin: self,
-            start: Instant::now(),
+            start: None,
             budget: budget.min(time),
             is_cut: time < budget,
-            was_enough: None,
+            first_looks: match self.yields.load(Relaxed) {
+                _ if budget.is_zero() => 1,
+                1 if waits % LOOK_EVERY != 0 => 1,
+                _ => FIRST_LOOKS,
+            },
+            learnt: None,
         }
     }
 }
 
-/// How many processors this process has.
+/// How many processors there are. Not how many this process may use: the other side may
+/// use others.
 fn processors() -> usize {
     // Not a `OnceLock`: one that another thread is filling while this process forks
     // would never be filled in the child. 0: nobody has asked yet.
     static FOUND: AtomicUsize = AtomicUsize::new(0);
     match FOUND.load(Relaxed) {
         0 => {
-            let found = std::thread::available_parallelism().map_or(1, |count| count.get());
+            let online = std::fs::read_to_string("/sys/devices/system/cpu/online");
+            let found = online.ok().and_then(|ranges| count_of(&ranges));
+            let mine = || std::thread::available_parallelism().map_or(1, |count| count.get());
+            let found = found.unwrap_or_else(mine);
             FOUND.store(found, Relaxed);
             found
         }
@@ -75,32 +104,88 @@ fn processors() -> usize {
     }
 }
 
+/// How many numbers are in ranges such as `0-3,8`; `None` if that is no such text.
+fn count_of(ranges: &str) -> Option<usize> {
+    let mut count = 0;
+    for range in ranges.trim().split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        count += last.checked_sub(first)? + 1;
+    }
+    Some(count)
+}
+
 /// One wait, which may spin several times. What came of it is learnt when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
     spin: &'a Spin,
-    start: Instant,
+    /// When it began to let others run.
+    start: Option<Instant>,
     budget: Duration,
     /// The time is less than the budget would have been: nothing is learnt if it is over.
     is_cut: bool,
-    /// Whether the budget was enough; `None` if it did not spin.
-    was_enough: Option<bool>,
+    /// How often it looks before it lets others run.
+    first_looks: u32,
+    /// `None` if it did not spin.
+    learnt: Option<Learnt>,
+}
+
+/// What came of spinning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Learnt {
+    /// The budget was enough.
+    Enough,
+    /// It was not.
+    TooLittle,
+    /// Others have work to do.
+    Late,
 }
 
 impl Turn<'_> {
     /// Looks until `is_over` says so; `false` if the budget is spent before.
+    #[inline]
     pub(crate) fn until(&mut self, is_over: impl Fn() -> bool) -> bool {
+        // Without a clock, which takes longer than many a wait.
+        while self.first_looks > 0 {
+            self.first_looks -= 1;
+            if is_over() {
+                self.learnt.get_or_insert(Learnt::Enough);
+                return true;
+            }
+            core::hint::spin_loop();
+        }
+        self.go_on_until(is_over)
+    }
+
+    /// The same for a wait that is not over at once.
+    #[cold]
+    fn go_on_until(&mut self, is_over: impl Fn() -> bool) -> bool {
+        let mut now = Instant::now();
+        let start = *self.start.get_or_insert(now);
+        let mut looks = 0;
         loop {
+            if now - start >= self.budget {
+                if !self.is_cut {
+                    self.learnt = Some(Learnt::TooLittle);
+                }
+                return is_over();
+            }
+            rustix::thread::sched_yield();
+            let before = now;
+            now = Instant::now();
+            if now - before >= LATE {
+                self.learnt = Some(Learnt::Late);
+                self.budget = Duration::ZERO;
+                return is_over();
+            }
             for _ in 0..LOOKS {
                 if is_over() {
-                    self.was_enough.get_or_insert(true);
+                    self.learnt.get_or_insert(Learnt::Enough);
+                    self.spin.yields.store(u32::from(looks == 0), Relaxed);
                     return true;
                 }
                 core::hint::spin_loop();
-            }
-            if self.start.elapsed() >= self.budget {
-                self.was_enough = (!self.is_cut).then_some(false);
-                return false;
+                looks += 1;
             }
         }
     }
@@ -108,12 +193,20 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let budget = match self.was_enough {
-            Some(true) => self.spin.max.as_nanos() as u32,
-            Some(false) => self.spin.budget_ns.load(Relaxed) / 2,
+        let before = self.spin.budget_ns.load(Relaxed);
+        let budget = match self.learnt {
+            Some(Learnt::Enough) => self.spin.max.as_nanos() as u32,
+            Some(Learnt::TooLittle) => before / 2,
+            Some(Learnt::Late) => 0,
             None => return,
         };
-        self.spin.budget_ns.store(budget, Relaxed);
+        if budget != before {
+            self.spin.budget_ns.store(budget, Relaxed);
+        }
+        // One that was over at once, with or without others.
+        if self.start.is_none() && self.spin.yields.load(Relaxed) != 0 && self.first_looks > 0 {
+            self.spin.yields.store(0, Relaxed);
+        }
     }
 }
 
@@ -125,6 +218,9 @@ mod tests {
     #[test]
     fn the_budget_follows_what_happens() {
         let spin = Spin::new(DEFAULT_SPIN);
+        if spin.max.is_zero() {
+            return;
+        }
         for _ in 0..TRY_EVERY - 1 {
             assert!(!spin.turn(Duration::MAX).until(|| false));
         }
@@ -134,5 +230,14 @@ mod tests {
             "the one that tries"
         );
         assert_eq!(spin.budget_ns.load(Relaxed), spin.max.as_nanos() as u32);
+    }
+
+    /// Against a process on a processor of its own that never spins.
+    #[test]
+    fn processors_are_counted() {
+        assert_eq!(count_of("0-1\n"), Some(2));
+        assert_eq!(count_of("0,2-5,7"), Some(6));
+        assert_eq!(count_of("3-1"), None);
+        assert_eq!(count_of(""), None);
     }
 }
