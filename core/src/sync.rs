@@ -102,6 +102,7 @@ pub enum Site {
 /// | this | synchronizes with |
 /// |---|---|
 /// | [`Submit`](TunnelSite::Submit) | [`Scan`](TunnelSite::Scan), [`Take`](TunnelSite::Take), [`ScanToRecover`](TunnelSite::ScanToRecover), [`ScanToTell`](TunnelSite::ScanToTell) |
+/// | [`Ticket`](TunnelSite::Ticket) | [`Tickets`](TunnelSite::Tickets) |
 /// | [`Finish`](TunnelSite::Finish) | [`See`](TunnelSite::See) |
 /// | [`Free`](TunnelSite::Free) | [`Draft`](TunnelSite::Draft) |
 /// | [`Ring`](TunnelSite::Ring) | [`ListenForCalls`](TunnelSite::ListenForCalls), [`ListenForRoom`](TunnelSite::ListenForRoom) |
@@ -111,8 +112,14 @@ pub enum Site {
 pub enum TunnelSite {
     /// A caller takes a free cell.
     Draft,
+    /// A caller takes its place in the order.
+    Ticket,
     /// A caller hands its arguments over.
     Submit,
+    /// A dispatcher looks how many tickets were given out, before it looks at the cells.
+    Tickets,
+    /// It does not count those as past while a call is being made.
+    BeingMade,
     /// A dispatcher looks for the oldest call.
     Scan,
     /// A dispatcher looks for it a second time.

@@ -42,6 +42,12 @@
 //! agree: during one look alone it can pass a cell that is about to be ready and
 //! then find a younger call further on.
 //!
+//! Most calls need no look at all cells. A dispatcher knows a ticket before which all
+//! calls have started or ended: it counts on with each such call that it takes, and begins
+//! anew when it finds no cell in which a call is ready, or being made, after it had read
+//! how many tickets were given out. A call with that very ticket is the next one, whatever
+//! the other cells hold; where it lies can be guessed.
+//!
 //! # Bells
 //!
 //! Dispatchers sleep on the *bell*, callers without a free cell on the *room* word.
@@ -55,7 +61,8 @@
 //! |---|---|
 //! | cell | who is responsible; the caller its two flags; the recoverer of a dead one; who retires it clears the waiting flag |
 //! | arguments, caller, ticket, time | the caller, while WRITING |
-//! | response, outcome | the dispatcher, while RUNNING |
+//! | response, its head | the dispatcher, while RUNNING |
+//! | end | who retires it, once |
 //! | bell, room, tickets | anybody, by addition, and the flags by swap |
 //!
 //! # If a party dies
@@ -90,7 +97,7 @@ mod word;
 pub use call::{Call, Draft, DraftError, Progress, SubmitError, Withdrawal};
 #[cfg(not(robot_ipc_loom))]
 pub use layout::{CELLS_OFFSET, MappedTunnel, TunnelControl, TunnelGeometry, initial_bytes};
-pub use serve::{FinishError, Taken};
+pub use serve::{FinishError, Lookout, Taken};
 pub use word::{BellWord, CellWord, State};
 
 use crate::codec::Encoding;
@@ -111,16 +118,17 @@ pub const MAX_PART_SIZE: u32 = 1 << 30;
 /// How often a transition is tried again when the other side has changed a flag.
 const FLAG_ATTEMPTS: u32 = 8;
 
-/// What a cell says of its call.
+/// What a cell says of its call: the first half of a cache line, so that small arguments,
+/// which follow it, come with it.
 ///
 /// ```text
-///  0      4       8       12       16        20         24        28         32      40    64
-///  +------+-------+-------+--------+---------+----------+---------+----------+-------+-----+
-///  | word | ticket| caller| outcome| argument| argument | response| response | time  | res.|
-///  |      |       |       |        | length  | encoding | length  | encoding | _ns   |     |
-///  +------+-------+-------+--------+---------+----------+---------+----------+-------+-----+
+///  0      4       8        12        16         20     28    32
+///  +------+-------+--------+---------+----------+------+-----+
+///  | word | ticket| caller | argument| argument | time | res.|
+///  |      |       |        | length  | encoding | _ns  |     |
+///  +------+-------+--------+---------+----------+------+-----+
 /// ```
-#[cfg_attr(not(robot_ipc_loom), repr(C, align(64)))]
+#[cfg_attr(not(robot_ipc_loom), repr(C))]
 #[derive(Debug)]
 pub struct CellHead {
     /// Where the call is, a [`CellWord`].
@@ -129,20 +137,14 @@ pub struct CellHead {
     pub ticket: AtomicU32,
     /// The caller's claim, index + 1.
     pub caller: AtomicU32,
-    /// What the response is, an [`Outcome`].
-    pub outcome: AtomicU32,
     /// Bytes of the arguments.
     pub argument_length: AtomicU32,
     /// How they were made, an [`Encoding`].
     pub argument_encoding: AtomicU32,
-    /// Bytes of the response.
-    pub response_length: AtomicU32,
-    /// How they were made.
-    pub response_encoding: AtomicU32,
     /// When the call was made: CLOCK_BOOTTIME in ns, low word, high word.
     pub time_ns: [AtomicU32; 2],
     /// Zero.
-    pub reserved: [ReservedWord; 6],
+    pub reserved: ReservedWord,
 }
 
 impl CellHead {
@@ -151,6 +153,29 @@ impl CellHead {
         let [low, high] = self.time_ns.each_ref().map(|half| half.load(Relaxed));
         u64::from(low) | u64::from(high) << 32
     }
+}
+
+/// What a cell says of the response, which follows: in a cache line that a caller which
+/// waits can look at without taking the head from its dispatcher.
+///
+/// ```text
+///  0      4         8        12         16
+///  +------+---------+--------+----------+
+///  |ticket| outcome | length | encoding |
+///  +------+---------+--------+----------+
+/// ```
+#[cfg_attr(not(robot_ipc_loom), repr(C))]
+#[derive(Debug)]
+pub struct AnswerHead {
+    /// The ticket of the call that is about to end: a hint when to look at the cell's
+    /// word, and nothing more.
+    pub ticket: AtomicU32,
+    /// What the response is, an [`Outcome`].
+    pub outcome: AtomicU32,
+    /// Its bytes.
+    pub length: AtomicU32,
+    /// How they were made, an [`Encoding`].
+    pub encoding: AtomicU32,
 }
 
 /// What a response is. Numbers are part of the format; those that are not named
@@ -198,8 +223,17 @@ pub trait TunnelMemory {
     fn room(&self) -> &AtomicU32;
     /// The next ticket.
     fn tickets(&self) -> &AtomicU32;
+    /// A bell that nobody rings: only its end is told.
+    fn end(&self) -> &AtomicU32;
     /// The words of a cell.
     fn head(&self, cell: u32) -> &CellHead;
+    /// The words of its response.
+    fn answer(&self, cell: u32) -> &AnswerHead;
+    /// The words of a cell are about to be looked at, and changed. Means nothing: some
+    /// processors then fetch them once instead of twice.
+    fn expect_change(&self, cell: u32) {
+        let _ = cell;
+    }
     /// Copies `bytes` into a cell's arguments at `offset`, by relaxed words.
     fn fill_argument(&self, cell: u32, offset: usize, bytes: &[u8]);
     /// Copies a cell's arguments out, by relaxed words.

@@ -29,7 +29,7 @@ use robot_ipc_core::header::Creator;
 use robot_ipc_core::recovery::Recoverable;
 use robot_ipc_core::sync::{AtomicU32, Ordering::Relaxed};
 use robot_ipc_core::tunnel::{
-    BellWord, Call, CellWord, Draft, MappedTunnel, Outcome, Part, State, Taken, Tunnel,
+    BellWord, Call, CellWord, Draft, Lookout, MappedTunnel, Outcome, Part, State, Taken, Tunnel,
     TunnelGeometry, TunnelMemory, initial_bytes,
 };
 use std::rc::Rc;
@@ -104,6 +104,7 @@ struct Process {
     /// Calls that have ended for it.
     past: RefCell<Vec<Call>>,
     taken: RefCell<Vec<(Taken, CallId)>>,
+    lookout: RefCell<Lookout>,
     /// What a look for the oldest call has to have found.
     oldest: Shared<Option<CallId>>,
     /// How often the bell had rung when a call of its became ready.

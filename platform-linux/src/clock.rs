@@ -3,11 +3,19 @@
 use robot_ipc_core::header::Creator;
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// Nanoseconds since boot, suspend included (CLOCK_BOOTTIME, through the vDSO).
 pub(crate) fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// A time that goes on in steps of some milliseconds, and takes a fraction of the time
+/// that the exact one does.
+pub(crate) fn coarse_now() -> Duration {
+    let now = clock_gettime(ClockId::MonotonicCoarse);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 /// What of a [`Creator`] is the same for the whole life of a process.

@@ -16,6 +16,7 @@
 //! | `outstanding` | which calls of a handle have not been told to have ended |
 //! | `dispatcher` | the API of dispatchers |
 //! | `at_work` | the thread that takes calls and runs functions |
+//! | `rounds` | what that thread remembers of its functions |
 //! | `incoming` | one call that is being served |
 //! | `doorbells` | sleeping until any of many functions is called |
 //! | `serving` | who serves a function, and who must not wait for it |
@@ -30,6 +31,7 @@ mod incoming;
 mod options;
 mod outstanding;
 mod receiving;
+mod rounds;
 mod sending;
 mod serving;
 mod status;

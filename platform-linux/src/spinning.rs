@@ -23,9 +23,13 @@ use std::time::{Duration, Instant};
 pub(crate) const DEFAULT_SPIN: Duration = Duration::from_micros(200);
 /// How often a waiter looks at first: for some 2 µs, in which a call that is answered
 /// at once is over.
-const FIRST_LOOKS: u32 = 128;
+const FIRST_LOOKS: u32 = 48;
 /// How often it looks then before it lets others run, and looks at the clock.
-const LOOKS: u32 = 32;
+const LOOKS: u32 = 16;
+/// How much time lies between two looks. Whoever is about to change a word has to fetch it
+/// back after each look, and what belongs together is written at one go only if no look
+/// comes between.
+const BETWEEN_NS: u32 = 34;
 /// Who comes back from that so late has let somebody else's work run. Not the other
 /// side's, or that is busy for so long that sleeping is better.
 const LATE: Duration = Duration::from_micros(100);
@@ -38,6 +42,8 @@ const TRY_EVERY: u32 = 256;
 #[derive(Debug)]
 pub(crate) struct Spin {
     max: Duration,
+    /// Between two looks.
+    pauses: u32,
     /// The budget of the next wait, in nanoseconds.
     budget_ns: AtomicU32,
     waits: AtomicU32,
@@ -54,9 +60,25 @@ impl Spin {
         let max = if processors > 1 { max } else { Duration::ZERO };
         Spin {
             max,
+            pauses: pauses(),
             budget_ns: AtomicU32::new(max.as_nanos() as u32),
             waits: AtomicU32::new(0),
             yields: AtomicU32::new(0),
+        }
+    }
+
+    /// A short time between two looks.
+    #[inline(always)]
+    fn pause(&self) {
+        for _ in 0..self.pauses {
+            core::hint::spin_loop();
+        }
+    }
+
+    /// A longer time between two looks.
+    pub(crate) fn pause_often(&self, count: u32) {
+        for _ in 0..count {
+            self.pause();
         }
     }
 
@@ -77,11 +99,33 @@ impl Spin {
             is_cut: time < budget,
             first_looks: match self.yields.load(Relaxed) {
                 _ if budget.is_zero() => 1,
-                1 if waits % LOOK_EVERY != 0 => 1,
+                1 if !waits.is_multiple_of(LOOK_EVERY) => 1,
                 _ => FIRST_LOOKS,
             },
             learnt: None,
         }
+    }
+}
+
+/// How many pauses of this processor make up the time between two looks: they take from 8
+/// to 50 ns.
+fn pauses() -> u32 {
+    const TRIED: u32 = 64;
+    // As in `processors`.
+    static FOUND: AtomicU32 = AtomicU32::new(0);
+    match FOUND.load(Relaxed) {
+        0 => {
+            let start = Instant::now();
+            for _ in 0..TRIED {
+                core::hint::spin_loop();
+            }
+            let time_ns = start.elapsed().as_nanos().max(1);
+            let found = u128::from(BETWEEN_NS * TRIED) / time_ns;
+            let found = found.clamp(1, 8) as u32;
+            FOUND.store(found, Relaxed);
+            found
+        }
+        found => found,
     }
 }
 
@@ -142,24 +186,42 @@ enum Learnt {
 }
 
 impl Turn<'_> {
-    /// Looks until `is_over` says so; `false` if the budget is spent before.
+    /// Divided by [`CLOSE_EVERY`](Turn::CLOSE_EVERY) this leaves nothing.
+    pub(crate) const CLOSE: u32 = 0;
+    /// One of so many looks is a closer one.
+    const CLOSE_EVERY: u32 = FIRST_LOOKS;
+
+    /// Whether this look is one of those that are to be closer.
+    pub(crate) const fn is_close(look: u32) -> bool {
+        look % Self::CLOSE_EVERY == Self::CLOSE
+    }
+
+    /// Looks until `is_over` says so; `false` if the budget is spent before. It is told
+    /// which look it is, so that it can look more closely now and then: the last one is
+    /// always [`CLOSE`](Turn::CLOSE).
     #[inline]
-    pub(crate) fn until(&mut self, is_over: impl Fn() -> bool) -> bool {
+    pub(crate) fn until(&mut self, is_over: impl Fn(u32) -> bool) -> bool {
+        self.at_once(&is_over) || self.go_on_until(is_over)
+    }
+
+    /// The beginning of that: `false` if it is not over at once.
+    #[inline]
+    pub(crate) fn at_once(&mut self, is_over: impl Fn(u32) -> bool) -> bool {
         // Without a clock, which takes longer than many a wait.
         while self.first_looks > 0 {
             self.first_looks -= 1;
-            if is_over() {
+            if is_over(self.first_looks) {
                 self.learnt.get_or_insert(Learnt::Enough);
                 return true;
             }
-            core::hint::spin_loop();
+            self.spin.pause();
         }
-        self.go_on_until(is_over)
+        false
     }
 
     /// The same for a wait that is not over at once.
     #[cold]
-    fn go_on_until(&mut self, is_over: impl Fn() -> bool) -> bool {
+    fn go_on_until(&mut self, is_over: impl Fn(u32) -> bool) -> bool {
         let mut now = Instant::now();
         let start = *self.start.get_or_insert(now);
         let mut looks = 0;
@@ -168,7 +230,7 @@ impl Turn<'_> {
                 if !self.is_cut {
                     self.learnt = Some(Learnt::TooLittle);
                 }
-                return is_over();
+                return is_over(Self::CLOSE);
             }
             rustix::thread::sched_yield();
             let before = now;
@@ -176,15 +238,15 @@ impl Turn<'_> {
             if now - before >= LATE {
                 self.learnt = Some(Learnt::Late);
                 self.budget = Duration::ZERO;
-                return is_over();
+                return is_over(Self::CLOSE);
             }
-            for _ in 0..LOOKS {
-                if is_over() {
+            for look in (0..LOOKS).rev() {
+                if is_over(look) {
                     self.learnt.get_or_insert(Learnt::Enough);
                     self.spin.yields.store(u32::from(looks == 0), Relaxed);
                     return true;
                 }
-                core::hint::spin_loop();
+                self.spin.pause();
                 looks += 1;
             }
         }
@@ -222,11 +284,11 @@ mod tests {
             return;
         }
         for _ in 0..TRY_EVERY - 1 {
-            assert!(!spin.turn(Duration::MAX).until(|| false));
+            assert!(!spin.turn(Duration::MAX).until(|_| false));
         }
         assert_eq!(spin.budget_ns.load(Relaxed), 0);
         assert!(
-            spin.turn(Duration::MAX).until(|| true),
+            spin.turn(Duration::MAX).until(|_| true),
             "the one that tries"
         );
         assert_eq!(spin.budget_ns.load(Relaxed), spin.max.as_nanos() as u32);

@@ -81,6 +81,14 @@ pub enum Withdrawal {
     Corrupt,
 }
 
+impl Draft {
+    /// In which cell it lies.
+    #[must_use]
+    pub fn cell(&self) -> u32 {
+        self.cell
+    }
+}
+
 impl<M: TunnelMemory> Tunnel<M> {
     /// Takes a free cell.
     ///
@@ -91,10 +99,30 @@ impl<M: TunnelMemory> Tunnel<M> {
         environment: &E,
         me: Participant,
     ) -> Result<Draft, DraftError> {
+        self.draft_from(environment, me, 0)
+    }
+
+    /// As [`draft`](Tunnel::draft), the first free cell from `first` on. A caller that
+    /// waits for each response best takes the cell that it had, and one that waits for
+    /// none the next one.
+    ///
+    /// # Errors
+    /// [`DraftError`].
+    pub fn draft_from<E: Environment>(
+        &self,
+        environment: &E,
+        me: Participant,
+        first: u32,
+    ) -> Result<Draft, DraftError> {
         if self.is_retired() {
             return Err(DraftError::Retired);
         }
-        for cell in 0..self.memory.cell_count() {
+        let count = self.memory.cell_count();
+        let first = if first < count { first } else { 0 };
+        for cell in (first..count).chain(0..first) {
+            if cell == first {
+                self.memory.expect_change(cell);
+            }
             let word = &self.memory.head(cell).word;
             let seen = CellWord::from_word(word.load(Relaxed));
             if seen.state() != Some(State::Free) {
@@ -148,7 +176,10 @@ impl<M: TunnelMemory> Tunnel<M> {
         head.time_ns[1].store((time_ns >> 32) as u32, Relaxed);
         // As late as possible: what is submitted before another one begins must
         // have the smaller ticket.
-        let ticket = self.memory.tickets().fetch_add(1, Relaxed);
+        // SYNC ticket ↔ tickets: who counts this one sees at least that the cell is
+        // being filled.
+        let release = TunnelSite::Ticket.order(Release);
+        let ticket = self.memory.tickets().fetch_add(1, release);
         head.ticket.store(ticket, Relaxed);
         environment.step(Step::Ticketed);
         let ready = draft.word.moved(State::Ready, me.claim());
@@ -196,18 +227,36 @@ impl<M: TunnelMemory> Tunnel<M> {
             Some(State::Ready) => Progress::Queued(seen),
             Some(State::Running) => Progress::Running(seen),
             Some(State::Done) => {
-                let head = self.memory.head(call.cell);
+                let head = self.memory.answer(call.cell);
                 let outcome = Outcome(head.outcome.load(Relaxed));
-                let length = head.response_length.load(Relaxed);
+                let length = head.length.load(Relaxed);
                 let part = Part {
                     length: outcome.length(length, self.memory.max_response_size()),
-                    encoding: Encoding(head.response_encoding.load(Relaxed)),
+                    encoding: Encoding(head.encoding.load(Relaxed)),
                 };
                 Progress::Done(outcome, part)
             }
             Some(State::Died) => Progress::Died,
             Some(State::Free | State::Writing) | None => Progress::Corrupt,
         }
+    }
+
+    /// Whether a call's dispatcher says that it is about to end. Who waits looks at this,
+    /// and only then, or now and then, whether it [has ended](Tunnel::has_ended): the
+    /// dispatcher would have to fetch the cell's word back otherwise.
+    #[inline]
+    pub fn is_about_to_end(&self, call: Call) -> bool {
+        let ticket = self.memory.answer(call.cell).ticket.load(Relaxed);
+        if ticket == call.ticket {
+            self.memory.expect_change(call.cell);
+        }
+        ticket == call.ticket
+    }
+
+    /// Whether a call is neither queued nor running any more.
+    pub fn has_ended(&self, call: Call) -> bool {
+        let goes_on = |seen: CellWord| matches!(seen.state(), Some(State::Ready | State::Running));
+        !self.see_own(call).is_some_and(goes_on)
     }
 
     /// The claim of the dispatcher that runs a call.

@@ -8,15 +8,20 @@
 //!   2368    64  room              touch them
 //!   2432    64  tickets
 //!   2496    64  served, dropped   counted for people
-//!   2560        cells             cell_count times cell_stride bytes:
-//!                +0   64          CellHead
-//!                +64              arguments, rounded up to whole cache lines
-//!                …                response, rounded up to whole cache lines
+//!   2560    64  end               looked at for each call, written once
+//!   2624        cells             cell_count times cell_stride bytes:
+//!                +0   32          CellHead
+//!                +32              arguments, up to a whole cache line
+//!                …    16          AnswerHead, at the beginning of a cache line
+//!                …                response, up to a whole cache line
 //! ```
 
 #![allow(unsafe_code)]
 
-use super::{BellWord, CellHead, DEFAULT_CELLS, MAX_CELLS, MAX_PART_SIZE, MIN_CELLS, TunnelMemory};
+use super::{
+    AnswerHead, BellWord, CellHead, DEFAULT_CELLS, MAX_CELLS, MAX_PART_SIZE, MIN_CELLS,
+    TunnelMemory,
+};
 use crate::header::{Creator, HEADER_SIZE, Header, HeaderError, Kind};
 use crate::participant::ParticipantTable;
 use crate::recovery::Remains;
@@ -27,18 +32,27 @@ use core::mem::offset_of;
 use core::ptr::NonNull;
 use static_assertions::const_assert_eq;
 
-const_assert_eq!(size_of::<CellHead>(), 64);
-const_assert_eq!(align_of::<CellHead>(), 64);
+const_assert_eq!(size_of::<CellHead>(), 32);
+const_assert_eq!(align_of::<CellHead>(), 4);
 const_assert_eq!(offset_of!(CellHead, word), 0);
 const_assert_eq!(offset_of!(CellHead, ticket), 4);
 const_assert_eq!(offset_of!(CellHead, caller), 8);
-const_assert_eq!(offset_of!(CellHead, outcome), 12);
-const_assert_eq!(offset_of!(CellHead, argument_length), 16);
-const_assert_eq!(offset_of!(CellHead, argument_encoding), 20);
-const_assert_eq!(offset_of!(CellHead, response_length), 24);
-const_assert_eq!(offset_of!(CellHead, response_encoding), 28);
-const_assert_eq!(offset_of!(CellHead, time_ns), 32);
-const_assert_eq!(offset_of!(CellHead, reserved), 40);
+const_assert_eq!(offset_of!(CellHead, argument_length), 12);
+const_assert_eq!(offset_of!(CellHead, argument_encoding), 16);
+const_assert_eq!(offset_of!(CellHead, time_ns), 20);
+const_assert_eq!(offset_of!(CellHead, reserved), 28);
+
+const_assert_eq!(size_of::<AnswerHead>(), 16);
+const_assert_eq!(align_of::<AnswerHead>(), 4);
+const_assert_eq!(offset_of!(AnswerHead, ticket), 0);
+const_assert_eq!(offset_of!(AnswerHead, outcome), 4);
+const_assert_eq!(offset_of!(AnswerHead, length), 8);
+const_assert_eq!(offset_of!(AnswerHead, encoding), 12);
+
+// Words are reached through `Words` from where their head begins: whole ones of any
+// processor lie behind it.
+const_assert_eq!(size_of::<CellHead>() % size_of::<u64>(), 0);
+const_assert_eq!(size_of::<AnswerHead>() % size_of::<u64>(), 0);
 
 /// A word alone in its cache line.
 #[repr(C, align(64))]
@@ -69,9 +83,11 @@ pub struct TunnelControl {
     pub dropped: AtomicU32,
     /// Zero.
     pub reserved: [AtomicU32; 14],
+    /// Whether the tunnel has been removed.
+    pub end: Line,
 }
 
-const_assert_eq!(size_of::<TunnelControl>(), 256);
+const_assert_eq!(size_of::<TunnelControl>(), 320);
 const_assert_eq!(align_of::<TunnelControl>(), 64);
 const_assert_eq!(offset_of!(TunnelControl, bell), 0);
 const_assert_eq!(offset_of!(TunnelControl, room), 64);
@@ -79,6 +95,7 @@ const_assert_eq!(offset_of!(TunnelControl, tickets), 128);
 const_assert_eq!(offset_of!(TunnelControl, served), 192);
 const_assert_eq!(offset_of!(TunnelControl, dropped), 196);
 const_assert_eq!(offset_of!(TunnelControl, reserved), 200);
+const_assert_eq!(offset_of!(TunnelControl, end), 256);
 
 /// Everything before the cells.
 #[repr(C, align(64))]
@@ -89,7 +106,7 @@ struct Front {
 }
 
 /// Where the cells start, in bytes.
-pub const CELLS_OFFSET: usize = 2560;
+pub const CELLS_OFFSET: usize = 2624;
 const_assert_eq!(size_of::<Front>(), CELLS_OFFSET);
 const_assert_eq!(offset_of!(Front, header), 0);
 const_assert_eq!(offset_of!(Front, participants), HEADER_SIZE);
@@ -103,8 +120,9 @@ pub struct TunnelGeometry {
     max_response_size: u32,
 }
 
-const fn rounded(size: u32) -> u32 {
-    size.next_multiple_of(PAYLOAD_ALIGNMENT as u32)
+/// Bytes of a head and of what follows it.
+const fn rounded(head: usize, size: u32) -> u32 {
+    (head as u32 + size).next_multiple_of(PAYLOAD_ALIGNMENT as u32)
 }
 
 impl TunnelGeometry {
@@ -114,7 +132,7 @@ impl TunnelGeometry {
     ///
     /// ```
     /// use robot_ipc_core::tunnel::TunnelGeometry;
-    /// assert_eq!(TunnelGeometry::new(16, 8, 0).unwrap().file_size(), 2560 + 16 * 128);
+    /// assert_eq!(TunnelGeometry::new(16, 8, 0).unwrap().file_size(), 2624 + 16 * 128);
     /// assert!(TunnelGeometry::new(0, 8, 8).is_none());
     /// assert!(TunnelGeometry::new(16, 0, 8).is_none());
     /// ```
@@ -165,9 +183,12 @@ impl TunnelGeometry {
     /// From one cell to the next, in bytes; below 2^32 by the limits.
     #[must_use]
     pub const fn cell_stride(&self) -> u32 {
-        size_of::<CellHead>() as u32
-            + rounded(self.max_argument_size)
-            + rounded(self.max_response_size)
+        self.answer_offset() + rounded(size_of::<AnswerHead>(), self.max_response_size)
+    }
+
+    /// Where in a cell the response's head lies, in bytes.
+    const fn answer_offset(&self) -> u32 {
+        rounded(size_of::<CellHead>(), self.max_argument_size)
     }
 
     /// Bytes of the whole segment.
@@ -179,9 +200,11 @@ impl TunnelGeometry {
     /// What stands in for the memory of such a segment if that was lost. Cells are free.
     #[must_use]
     pub const fn remains(&self) -> Remains {
+        let control = offset_of!(Front, control);
+        let end = control + offset_of!(TunnelControl, end);
         Remains {
-            retired: (offset_of!(Front, control), BellWord::RETIRED),
-            marks: (0, 0, 0, 0),
+            retired: (control, BellWord::RETIRED),
+            marks: (end, 0, 1, BellWord::RETIRED),
         }
     }
 
@@ -312,21 +335,75 @@ impl<'a> MappedTunnel<'a> {
         }
     }
 
-    fn argument(&self, cell: u32) -> Words<'a> {
-        let size = rounded(self.geometry.max_argument_size) as usize;
-        // SAFETY: a cell is a head, 64 bytes, then so many bytes for arguments,
-        // a multiple of 64; all inside what `new` was promised, and nobody here
-        // reaches them but through `Words`.
-        unsafe { Words::new(self.cell(cell).byte_add(size_of::<CellHead>()), size) }
+    /// Where the response's head of `cell` lies.
+    fn answer_start(&self, cell: u32) -> NonNull<u8> {
+        // SAFETY: a cell is so many bytes and then the response with its head; all
+        // inside what `new` was promised.
+        unsafe {
+            self.cell(cell)
+                .byte_add(self.geometry.answer_offset() as usize)
+        }
     }
 
+    /// A cell's head and arguments.
+    fn argument(&self, cell: u32) -> Words<'a> {
+        let size = self.geometry.answer_offset() as usize;
+        // SAFETY: a cell starts with a head and the arguments, rounded up to a multiple
+        // of 64; all inside what `new` was promised. Whoever uses this stays behind the
+        // head, where nobody here reaches anything but through `Words`.
+        unsafe { Words::new(self.cell(cell), size) }
+    }
+
+    /// A cell's response and its head.
     fn response(&self, cell: u32) -> Words<'a> {
-        let before = size_of::<CellHead>() + rounded(self.geometry.max_argument_size) as usize;
-        let size = rounded(self.geometry.max_response_size) as usize;
-        // SAFETY: as for `argument`, behind it.
-        unsafe { Words::new(self.cell(cell).byte_add(before), size) }
+        let size = rounded(size_of::<AnswerHead>(), self.geometry.max_response_size) as usize;
+        // SAFETY: as for `argument`.
+        unsafe { Words::new(self.answer_start(cell), size) }
     }
 }
+
+/// Says that `size` bytes from `start` on are about to be written. Another processor has
+/// them: all are fetched at once then, and not as few at a time as stores can wait for;
+/// and what is read and then written is fetched once, not twice.
+#[inline(always)]
+fn fetch_to_write(start: NonNull<u8>, size: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for offset in (0..size).step_by(PAYLOAD_ALIGNMENT) {
+        // SAFETY: a hint, which changes neither memory nor registers nor flags, and whose
+        // address does not matter; where it is not known it does nothing.
+        unsafe {
+            core::arch::asm!(
+                "prefetchw [{}]",
+                in(reg) start.as_ptr().wrapping_add(offset),
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (start, size);
+}
+
+/// The same of bytes that are about to be read.
+#[inline(always)]
+fn fetch_to_read(start: NonNull<u8>, size: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for offset in (0..size).step_by(PAYLOAD_ALIGNMENT) {
+        // SAFETY: as in `fetch_to_write`.
+        unsafe {
+            core::arch::asm!(
+                "prefetcht0 [{}]",
+                in(reg) start.as_ptr().wrapping_add(offset),
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (start, size);
+}
+
+/// How many bytes are fetched ahead of a copy at most: as much as fits in the nearest cache
+/// without driving out what else is in it.
+const MAX_FETCH: usize = 16 * 1024;
 
 impl TunnelMemory for MappedTunnel<'_> {
     fn cell_count(&self) -> u32 {
@@ -347,21 +424,47 @@ impl TunnelMemory for MappedTunnel<'_> {
     fn tickets(&self) -> &AtomicU32 {
         &self.control().tickets.word
     }
+    fn end(&self) -> &AtomicU32 {
+        &self.control().end.word
+    }
     fn head(&self, cell: u32) -> &CellHead {
         // SAFETY: a cell starts with its head, aligned to 64 as the stride is a
         // multiple of it; inside what `new` was promised; made of atomics.
         unsafe { self.cell(cell).cast().as_ref() }
     }
+    fn answer(&self, cell: u32) -> &AnswerHead {
+        // SAFETY: aligned to 64 as the arguments and their head are a multiple of it;
+        // inside what `new` was promised; made of atomics.
+        unsafe { self.answer_start(cell).cast().as_ref() }
+    }
+    #[inline(always)]
+    fn expect_change(&self, cell: u32) {
+        fetch_to_write(self.cell(cell), 1);
+    }
     fn fill_argument(&self, cell: u32, offset: usize, bytes: &[u8]) {
+        if offset == 0 && bytes.len() > PAYLOAD_ALIGNMENT {
+            fetch_to_write(self.cell(cell), bytes.len().min(MAX_FETCH));
+        }
+        let offset = offset.saturating_add(size_of::<CellHead>());
         self.argument(cell).copy_in(offset, bytes);
     }
     fn copy_argument(&self, cell: u32, bytes: &mut [u8]) {
-        self.argument(cell).copy_out(0, bytes);
+        if bytes.len() > PAYLOAD_ALIGNMENT {
+            fetch_to_read(self.cell(cell), bytes.len().min(MAX_FETCH));
+        }
+        self.argument(cell).copy_out(size_of::<CellHead>(), bytes);
     }
     fn fill_response(&self, cell: u32, offset: usize, bytes: &[u8]) {
+        if offset == 0 && bytes.len() > PAYLOAD_ALIGNMENT {
+            fetch_to_write(self.answer_start(cell), bytes.len().min(MAX_FETCH));
+        }
+        let offset = offset.saturating_add(size_of::<AnswerHead>());
         self.response(cell).copy_in(offset, bytes);
     }
     fn copy_response(&self, cell: u32, bytes: &mut [u8]) {
-        self.response(cell).copy_out(0, bytes);
+        if bytes.len() > PAYLOAD_ALIGNMENT {
+            fetch_to_read(self.answer_start(cell), bytes.len().min(MAX_FETCH));
+        }
+        self.response(cell).copy_out(size_of::<AnswerHead>(), bytes);
     }
 }

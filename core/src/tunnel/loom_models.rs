@@ -30,7 +30,7 @@ use super::*;
 use crate::environment::Step;
 use crate::loom_models::{check, check_within};
 use crate::recovery::Recoverable;
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use loom::cell::UnsafeCell;
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
@@ -78,7 +78,9 @@ struct Shared {
     bell: AtomicU32,
     room: AtomicU32,
     tickets: AtomicU32,
+    end: AtomicU32,
     heads: Vec<CellHead>,
+    answers: Vec<AnswerHead>,
     arguments: Vec<Payload>,
     responses: Vec<Payload>,
     /// By index: 1 while somebody holds it. Indices past the end are held for ever.
@@ -114,20 +116,25 @@ impl Segment {
             word: word(CellWord::new(State::Free, 0, CellWord::GENERATIONS - 1).word()),
             ticket: word(START - 1),
             caller: word(0),
-            outcome: word(0),
             argument_length: word(0),
             argument_encoding: word(0),
-            response_length: word(0),
-            response_encoding: word(0),
             time_ns: [word(0), word(0)],
-            reserved: [0; 6],
+            reserved: 0,
+        };
+        let answer = |_| AnswerHead {
+            ticket: word(START - 1),
+            outcome: word(0),
+            length: word(0),
+            encoding: word(0),
         };
         Segment(Arc::new(Shared {
             turn: word(0),
             bell: word(0),
             room: word(0),
             tickets: word(START),
+            end: word(0),
             heads: (0..cells).map(head).collect(),
+            answers: (0..cells).map(answer).collect(),
             arguments: (0..cells).map(|_| Payload::default()).collect(),
             responses: (0..cells).map(|_| Payload::default()).collect(),
             held: (0..mortals).map(|_| word(1)).collect(),
@@ -199,9 +206,16 @@ impl TunnelMemory for Segment {
     fn tickets(&self) -> &AtomicU32 {
         &self.0.tickets
     }
+    fn end(&self) -> &AtomicU32 {
+        self.any_thread();
+        &self.0.end
+    }
     fn head(&self, cell: u32) -> &CellHead {
         self.any_thread();
         &self.0.heads[cell as usize]
+    }
+    fn answer(&self, cell: u32) -> &AnswerHead {
+        &self.0.answers[cell as usize]
     }
     fn fill_argument(&self, cell: u32, _offset: usize, bytes: &[u8]) {
         self.0.arguments[cell as usize].fill(bytes);
@@ -239,6 +253,7 @@ enum End {
 struct Party {
     me: Participant,
     tunnel: Tunnel<Segment>,
+    lookout: RefCell<Lookout>,
     now: Cell<u32>,
     /// Where the last call that was taken is written down.
     line: Cell<usize>,
@@ -252,6 +267,7 @@ impl Party {
         Party {
             me: Participant::new(index).unwrap(),
             tunnel: Tunnel::new(segment.clone()),
+            lookout: RefCell::default(),
             now: Cell::new(0),
             line: Cell::new(0),
             dies_after: None,
@@ -289,7 +305,8 @@ impl Party {
 
     /// Takes the oldest call; its number.
     fn take(&self) -> Option<(Taken, u32)> {
-        let taken = self.tunnel.take(self, self.me)?;
+        let lookout = &mut *self.lookout.borrow_mut();
+        let taken = self.tunnel.take(self, self.me, lookout)?;
         let mut bytes = [0; 4];
         self.tunnel.copy_argument(&taken, &mut bytes);
         let number = u32::from_ne_bytes(bytes);

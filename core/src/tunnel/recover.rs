@@ -39,13 +39,16 @@ impl<M: TunnelMemory> Recoverable for Tunnel<M> {
     }
 
     fn is_retired(&self) -> bool {
-        BellWord::from_word(self.memory.bell().load(Relaxed)).is_retired()
+        // Not the bell: that is written for each call.
+        BellWord::from_word(self.memory.end().load(Relaxed)).is_retired()
     }
 
     /// Makes every later call and every later take fail, and wakes everybody.
     fn retire<E: Environment>(&self, environment: &E) {
+        // Relaxed: who hears of it from the words below sees it.
+        self.memory.end().fetch_or(BellWord::RETIRED, Relaxed);
         // SYNC retire-bells ↔ listen-for-room: who hears of it from the room word
-        // must know of it when looking at the bell.
+        // must see that.
         let release = TunnelSite::RetireBells.order(Release);
         for bell in [self.memory.bell(), self.memory.room()] {
             bell.fetch_or(BellWord::RETIRED, release);

@@ -69,20 +69,82 @@ struct Seen {
     ticket: u32,
 }
 
+/// What a dispatcher remembers of a tunnel from one look to the next.
+#[derive(Debug, Default)]
+pub struct Lookout {
+    /// All calls with a ticket before this one have started or ended.
+    next: Option<u32>,
+    /// Where the last call was found.
+    cell: u32,
+    /// Whether that was behind the one before.
+    goes_on: bool,
+    /// Whether the last look at all cells found no call.
+    is_quiet: bool,
+    /// Whether a call is likely to be ready behind that which is taken.
+    more: bool,
+}
+
+impl Lookout {
+    /// The ticket that comes next, if that is known.
+    #[cfg(all(test, not(robot_ipc_loom)))]
+    pub(super) fn next(&self) -> Option<u32> {
+        self.next
+    }
+
+    /// Says whether more than one call was heard of: the next one can be fetched from its
+    /// caller's processor meanwhile.
+    pub fn expect_more(&mut self, more: bool) {
+        self.more = more;
+    }
+
+    /// Whether it knows which call comes next, and need not look at all cells for it. It
+    /// learns that when it finds no call.
+    #[must_use]
+    pub fn knows_next(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// Whether there was no call to take. If not, though none was taken, there may be one.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.is_quiet
+    }
+}
+
+/// What a look at all cells has shown.
+enum Oldest {
+    /// The ready one with the smallest ticket.
+    Ready(Seen),
+    /// None is ready, but callers are about to make some so.
+    BeingMade,
+    /// None is either.
+    None,
+}
+
 impl<M: TunnelMemory> Tunnel<M> {
     /// Takes the call that was made first, if there is one. Who is about to sleep
-    /// also asks [`has_calls`](Tunnel::has_calls): with many callers and
+    /// also asks whether it [is quiet](Lookout::is_quiet): with many callers and
     /// dispatchers at work this may give up without a call, though there is one.
-    pub fn take<E: Environment>(&self, environment: &E, me: Participant) -> Option<Taken> {
+    pub fn take<E: Environment>(
+        &self,
+        environment: &E,
+        me: Participant,
+        lookout: &mut Lookout,
+    ) -> Option<Taken> {
+        lookout.is_quiet = false;
         if self.is_retired() {
             return None;
         }
-        let mut oldest = self.oldest()?;
+        let mut oldest = match self.expected(lookout) {
+            Some(expected) => expected,
+            None => self.look_for_oldest(lookout)?,
+        };
         for attempt in 0..SCAN_ATTEMPTS {
-            let again = if TunnelSite::Rescan.present() {
-                self.oldest()?
-            } else {
+            let is_next = lookout.next == Some(oldest.ticket);
+            let again = if is_next || !TunnelSite::Rescan.present() {
                 oldest
+            } else {
+                self.look_for_oldest(lookout)?
             };
             let agreed = again == oldest || !TunnelSite::Agree.present();
             if !agreed && attempt + 1 < SCAN_ATTEMPTS {
@@ -100,7 +162,7 @@ impl<M: TunnelMemory> Tunnel<M> {
                 // say so: whoever made this very word ready is dead, and the swap
                 // fails if it is another one by now.
                 self.free(environment, again.cell, again.word);
-                oldest = self.oldest()?;
+                oldest = self.look_for_oldest(lookout)?;
                 continue;
             }
             // Who lives cannot be told any more of a function whose name is gone. It was
@@ -116,18 +178,26 @@ impl<M: TunnelMemory> Tunnel<M> {
                 head.word
                     .compare_exchange(again.word.word(), mine.word(), acquire, Relaxed);
             if swapped.is_err() {
-                oldest = self.oldest()?;
+                oldest = self.look_for_oldest(lookout)?;
                 continue;
             }
             environment.step(Step::CallTaken);
+            // Read again: the cell may have been used anew since it was seen.
+            let ticket = head.ticket.load(Relaxed);
+            let is_next = lookout.next == Some(ticket);
+            lookout.next = is_next.then(|| ticket.wrapping_add(1));
+            lookout.goes_on = again.cell == self.behind(lookout.cell);
+            lookout.cell = again.cell;
+            if lookout.more && lookout.goes_on {
+                self.memory.expect_change(self.behind(again.cell));
+            }
             let length = head.argument_length.load(Relaxed);
             // An error of one that fuzzing has to find, see `fuzz/run`; else nothing.
             let planted = cfg!(robot_ipc_planted_bug) as u32;
             return Some(Taken {
                 cell: again.cell,
                 generation: again.word.generation(),
-                // Read again: the cell may have been used anew since it was seen.
-                ticket: head.ticket.load(Relaxed),
+                ticket,
                 argument: Part {
                     length: length.min(self.memory.max_argument_size() + planted),
                     encoding: Encoding(head.argument_encoding.load(Relaxed)),
@@ -139,29 +209,89 @@ impl<M: TunnelMemory> Tunnel<M> {
         None
     }
 
+    /// The call that comes next whatever the other cells hold, if it lies where it is
+    /// looked for: in the cell of the last one, or in the one behind.
+    fn expected(&self, lookout: &Lookout) -> Option<Seen> {
+        let next = lookout.next?;
+        let mut guesses = [lookout.cell, self.behind(lookout.cell)];
+        if lookout.goes_on {
+            guesses.reverse();
+        }
+        self.memory.expect_change(guesses[0]);
+        let mut found = guesses.into_iter().filter_map(|cell| self.ready(cell).ok());
+        found.find(|seen| seen.ticket == next)
+    }
+
+    /// The cell behind `cell`.
+    fn behind(&self, cell: u32) -> u32 {
+        if cell + 1 < self.memory.cell_count() {
+            cell + 1
+        } else {
+            0
+        }
+    }
+
+    /// A cell if it is ready; else its word.
+    fn ready(&self, cell: u32) -> Result<Seen, CellWord> {
+        let head = self.memory.head(cell);
+        // SYNC scan ↔ submit: the ticket must be the one of this call.
+        let word = head.word.load(TunnelSite::Scan.order(Acquire));
+        let word = CellWord::from_word(word);
+        if word.state() != Some(State::Ready) {
+            return Err(word);
+        }
+        let ticket = head.ticket.load(Relaxed);
+        Ok(Seen { cell, word, ticket })
+    }
+
     /// The ready cell with the smallest ticket.
-    fn oldest(&self) -> Option<Seen> {
+    fn oldest(&self) -> Oldest {
         let mut oldest: Option<Seen> = None;
+        let mut is_any_being_made = false;
         for cell in 0..self.memory.cell_count() {
-            let head = self.memory.head(cell);
-            // SYNC scan ↔ submit: the ticket must be the one of this call.
-            let word = head.word.load(TunnelSite::Scan.order(Acquire));
-            let word = CellWord::from_word(word);
-            if word.state() != Some(State::Ready) {
-                continue;
-            }
-            let ticket = head.ticket.load(Relaxed);
-            let is_older = |other: Seen| (ticket.wrapping_sub(other.ticket) as i32) < 0;
-            if oldest.is_none_or(is_older) {
-                oldest = Some(Seen { cell, word, ticket });
+            match self.ready(cell) {
+                Ok(seen) => {
+                    let is_older =
+                        |other: Seen| (seen.ticket.wrapping_sub(other.ticket) as i32) < 0;
+                    if oldest.is_none_or(is_older) {
+                        oldest = Some(seen);
+                    }
+                }
+                Err(word) => is_any_being_made |= word.state() == Some(State::Writing),
             }
         }
-        oldest
+        match oldest {
+            Some(seen) => Oldest::Ready(seen),
+            None if is_any_being_made && TunnelSite::BeingMade.present() => Oldest::BeingMade,
+            None => Oldest::None,
+        }
+    }
+
+    /// The same; notes if there is none, and, if it does not know, from which ticket on
+    /// calls come then.
+    fn look_for_oldest(&self, lookout: &mut Lookout) -> Option<Seen> {
+        // SYNC tickets ↔ ticket: the cells of all calls that are counted must be seen at
+        // least as they were then.
+        let tickets = || {
+            self.memory
+                .tickets()
+                .load(TunnelSite::Tickets.order(Acquire))
+        };
+        let tickets = lookout.next.is_none().then(tickets);
+        let oldest = self.oldest();
+        lookout.is_quiet = !matches!(oldest, Oldest::Ready(_));
+        match oldest {
+            Oldest::Ready(seen) => return Some(seen),
+            // Whoever is to come next may have its ticket, and be counted.
+            Oldest::BeingMade => {}
+            Oldest::None => lookout.next = lookout.next.or(tickets),
+        }
+        None
     }
 
     /// Whether a call is waiting to be taken.
     pub fn has_calls(&self) -> bool {
-        self.oldest().is_some()
+        matches!(self.oldest(), Oldest::Ready(_))
     }
 
     /// Copies a call's arguments, or their beginning, into memory that nobody
@@ -199,9 +329,16 @@ impl<M: TunnelMemory> Tunnel<M> {
         let head = self.memory.head(taken.cell);
         if let Some((outcome, part)) = response {
             let length = outcome.length(part.length, self.memory.max_response_size());
-            head.outcome.store(outcome.0, Relaxed);
-            head.response_length.store(length, Relaxed);
-            head.response_encoding.store(part.encoding.0, Relaxed);
+            let answer = self.memory.answer(taken.cell);
+            answer.outcome.store(outcome.0, Relaxed);
+            answer.length.store(length, Relaxed);
+            answer.encoding.store(part.encoding.0, Relaxed);
+        }
+        if !taken.one_way {
+            // Relaxed: a hint. Before the word, while the line of the response is here,
+            // and its caller is to look at the word only when it has changed.
+            let answer = self.memory.answer(taken.cell);
+            answer.ticket.store(taken.ticket, Relaxed);
         }
         environment.step(Step::Answered);
         for _ in 0..FLAG_ATTEMPTS {

@@ -74,7 +74,8 @@ fn call(tunnel: &Mapped<'_>, bytes: &[u8]) -> Call {
 }
 
 fn take(tunnel: &Mapped<'_>) -> Option<(Taken, Vec<u8>)> {
-    let taken = tunnel.take(&SingleProcess, participant(DISPATCHER))?;
+    let dispatcher = participant(DISPATCHER);
+    let taken = tunnel.take(&SingleProcess, dispatcher, &mut Lookout::default())?;
     let mut argument = std::vec![0; taken.argument().length as usize];
     tunnel.copy_argument(&taken, &mut argument);
     Some((taken, argument))
@@ -318,9 +319,9 @@ fn any_words_give_an_answer() {
                 .store([next(), 2, CALLER + 1][next() as usize % 3], Relaxed);
             for word in [
                 &head.ticket,
-                &head.outcome,
                 &head.argument_length,
-                &head.response_length,
+                &tunnel.memory().answer(cell).outcome,
+                &tunnel.memory().answer(cell).length,
             ] {
                 word.store(next(), Relaxed);
             }
@@ -421,11 +422,12 @@ fn threads_get_their_own_answers() {
                 scope.spawn(move || {
                     let me = participant(10 + index);
                     let mut ran = 0;
+                    let mut lookout = Lookout::default();
                     while tunnel.memory().tickets().load(Relaxed) < 3 * CALLS as u32
                         || tunnel.has_calls()
                     {
                         in_time();
-                        let Some(taken) = tunnel.take(&SingleProcess, me) else {
+                        let Some(taken) = tunnel.take(&SingleProcess, me, &mut lookout) else {
                             std::thread::yield_now();
                             continue;
                         };
@@ -488,7 +490,7 @@ fn what_remains_of_lost_memory_is_a_removed_tunnel() {
     let draft = tunnel.draft(&system, me).expect("a free cell");
     call_from(&tunnel, CALLER, b"second", false).expect("a free cell");
     let taken = tunnel
-        .take(&system, participant(DISPATCHER))
+        .take(&system, participant(DISPATCHER), &mut Lookout::default())
         .expect("a call");
     let mut words: Vec<u8> = std::vec![0; GEOMETRY.file_size() as usize];
     for (offset, word) in GEOMETRY.remains().words() {
@@ -500,7 +502,11 @@ fn what_remains_of_lost_memory_is_a_removed_tunnel() {
     assert_eq!(tunnel.draft(&system, me), Err(DraftError::Retired));
     let submitted = tunnel.submit(&system, me, draft, part(b"late"), false);
     assert!(matches!(submitted, Err((SubmitError::Retired, _))));
-    assert_eq!(tunnel.take(&system, participant(DISPATCHER)), None);
+    let dispatcher = participant(DISPATCHER);
+    assert_eq!(
+        tunnel.take(&system, dispatcher, &mut Lookout::default()),
+        None
+    );
     let response = Some((Outcome::RETURNED, part(b"late")));
     let finished = tunnel.finish(&system, participant(DISPATCHER), taken, response);
     assert_eq!(finished, Err(FinishError));

@@ -163,7 +163,8 @@ impl BellWord {
     }
 
     /// Rung once more, and nobody waiting.
-    pub(super) const fn rung(self) -> BellWord {
+    #[must_use]
+    pub const fn rung(self) -> BellWord {
         BellWord(self.0.wrapping_add(Self::ONE) & !Self::WAITING)
     }
 

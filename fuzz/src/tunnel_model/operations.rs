@@ -226,7 +226,9 @@ impl TunnelWorld<'_> {
 
     pub(super) fn take(&self, who: Who, interruption: Option<Interruption>) {
         let done = self.act(who, interruption, Doing::Taking, |system| {
-            let taken = self.tunnel.take(system, participant(who));
+            let process = self.process(who);
+            let lookout = &mut *process.lookout.borrow_mut();
+            let taken = self.tunnel.take(system, participant(who), lookout);
             (taken, system.was_interrupted())
         });
         match done {

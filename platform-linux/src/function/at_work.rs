@@ -1,8 +1,8 @@
 //! A dispatcher's thread at work, whichever it is.
 //!
 //! It looks at the bells of all its functions, takes the oldest call of the first one
-//! that has any (beginning behind the one it served last), and sleeps on all bells at
-//! once when there is none. Every slice it looks at all functions, whether their bells
+//! that has any (beginning behind the one it served last, or a few times in a row with that
+//! very one: see `rounds`), and sleeps on all bells at once when there is none. Every slice it looks at all functions, whether their bells
 //! have rung or not: whoever should have rung may have died before it did.
 
 // Flags of this process: nobody else sees them.
@@ -10,11 +10,13 @@
 
 use super::doorbells::{Control, Listener, MAX_BELLS, has_wait_any, sleep_error};
 use super::incoming::IncomingCall;
+use super::rounds::{FEW_FUNCTIONS, Noted, Rounds};
 use super::serving::{Serving, this_thread};
 use super::{Mapped, TunnelSegment};
 use crate::error::{Error, Reason, Result};
-use crate::spinning::Spin;
+use crate::spinning::{Spin, Turn};
 use crate::{clock, fork, futex};
+use core::cell::Cell;
 use core::fmt;
 use core::sync::atomic::{
     AtomicBool, AtomicU32, AtomicUsize,
@@ -136,28 +138,6 @@ impl fmt::Debug for Inner {
     }
 }
 
-/// What the thread at work remembers from one look to the next.
-#[derive(Debug, Default)]
-pub(super) struct Rounds {
-    /// The control word when the functions were noted.
-    noted_at: Option<u32>,
-    functions: Vec<Noted>,
-    /// With which function to begin.
-    turn: usize,
-    /// When it looked at all functions, whether their bells had rung or not.
-    looked_around: Option<Instant>,
-    checked_names: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Noted {
-    function: Arc<Function>,
-    /// The bell when a look found no call.
-    quiet_since: Option<BellWord>,
-    /// What it slept on.
-    armed: u32,
-}
-
 /// Why there is no next call.
 pub(crate) struct NoNextCall {
     pub(crate) error: Error,
@@ -277,10 +257,12 @@ impl Inner {
         if self.is_replying.load(Relaxed) {
             return Err(busy().into());
         }
-        let start = Instant::now();
+        // Not if there is no limit: it takes longer than to find a call.
+        let start = timeout.map(|timeout| (Instant::now(), timeout));
         // Not only behind a sleep: a busy one has to look around, too.
-        self.look_around(&mut rounds, start)?;
+        self.look_around(&mut rounds)?;
         let mut turn = None;
+        let is_over_at_once = timeout == Some(Duration::ZERO);
         loop {
             let control = self.control.seen();
             if self.is_in(Phase::New) {
@@ -294,39 +276,69 @@ impl Inner {
             if rounds.noted_at != Some(control) {
                 self.note_functions(&mut rounds, control)?;
             }
-            let is_quiet = match self.look(&mut rounds)? {
-                Look::Call(call) => return Ok(call),
-                Look::Again => false,
-                Look::Quiet => true,
-            };
-            let left = match timeout {
+            // Not to look at all bells for each call of one function.
+            let expects = !is_over_at_once && turn.is_none() && rounds.expects_last();
+            let is_quiet = expects
+                || match self.look(&mut rounds)? {
+                    Look::Call(call) => return Ok(call),
+                    Look::Again => false,
+                    Look::Quiet => true,
+                };
+            let left = match start {
                 None => Duration::MAX,
-                Some(timeout) => timeout.saturating_sub(start.elapsed()),
+                Some((start, timeout)) => timeout.saturating_sub(start.elapsed()),
             };
-            if left.is_zero() {
-                let waited = start.elapsed();
+            if left.is_zero() && !rounds.functions.iter().any(|noted| noted.is_presumed) {
+                let waited = start.map_or(Duration::ZERO, |(start, _)| start.elapsed());
                 return Err(Error::without_subject(Reason::NothingToServe { waited }).into());
             }
             if !is_quiet {
                 continue;
             }
-            let has_rung = |noted: &Noted| {
-                let now = noted.function.tunnel().listen_for_calls();
-                noted
-                    .quiet_since
-                    .is_none_or(|quiet| !now.is_as_often_rung_as(quiet))
+            let heard = Cell::new(None);
+            let functions = &rounds.functions;
+            let (last, count) = (rounds.last_index(), functions.len());
+            let one_has_rung = |index: usize| {
+                let has_rung = functions.get(index).is_some_and(Noted::has_rung);
+                if has_rung {
+                    heard.set(Some(index));
+                }
+                has_rung
             };
-            let changed =
-                || self.control.seen() != control || rounds.functions.iter().any(has_rung);
+            let changed = |look: u32| {
+                self.control.seen() != control
+                    || if count <= FEW_FUNCTIONS || Turn::is_close(look) {
+                        (0..count).any(one_has_rung)
+                    } else {
+                        one_has_rung(last) || one_has_rung(look as usize % count)
+                    }
+            };
             let turn = turn.get_or_insert_with(|| self.spin.turn(left));
+            if turn.at_once(changed) {
+                rounds.heard = heard.get();
+                continue;
+            }
+            if expects || rounds.functions.iter().any(|noted| noted.is_presumed) {
+                // A look at all cells now would have taken them from those who were about
+                // to call.
+                for noted in rounds
+                    .functions
+                    .iter_mut()
+                    .filter(|noted| noted.is_presumed)
+                {
+                    noted.forget();
+                }
+                continue;
+            }
             if turn.until(changed) {
+                rounds.heard = heard.get();
                 continue;
             }
             match self.sleep(&mut rounds, control, left)? {
                 futex::Wakened::BySignal => {
                     return Err(Error::without_subject(Reason::Interrupted).into());
                 }
-                futex::Wakened::LookAgain => self.look_around(&mut rounds, Instant::now())?,
+                futex::Wakened::LookAgain => self.look_around(&mut rounds)?,
             }
         }
     }
@@ -335,14 +347,9 @@ impl Inner {
     fn note_functions(&self, rounds: &mut Rounds, control: u32) -> Result<()> {
         self.prepare()?;
         rounds.functions.clear();
+        rounds.heard = None;
         let functions = lock(&self.functions);
-        rounds
-            .functions
-            .extend(functions.iter().map(|function| Noted {
-                function: Arc::clone(function),
-                quiet_since: None,
-                armed: 0,
-            }));
+        rounds.functions.extend(functions.iter().map(Noted::new));
         rounds.noted_at = Some(control);
         Ok(())
     }
@@ -351,22 +358,33 @@ impl Inner {
     fn look(self: &Arc<Inner>, rounds: &mut Rounds) -> Result<Look, NoNextCall> {
         let count = rounds.functions.len();
         let mut again = false;
+        let first = rounds.first_index();
         for offset in 0..count {
-            let index = (rounds.turn + offset) % count;
+            let index = (first + offset) % count;
             let noted = &mut rounds.functions[index];
             let function = &noted.function;
             let tunnel = function.tunnel();
-            let heard = tunnel.listen_for_calls();
+            if !noted.has_left {
+                // Not for each call: whoever rings it has to fetch it back.
+                noted.heard = tunnel.listen_for_calls();
+            }
+            let heard = noted.heard;
             let is_quiet = |quiet: BellWord| heard.is_as_often_rung_as(quiet);
             if function.is_removed.load(Relaxed) || noted.quiet_since.is_some_and(is_quiet) {
                 continue;
             }
-            if heard.is_retired() {
+            if tunnel.is_retired() {
                 return Err(self.lose(function, function.segment.error(Reason::Retired)));
             }
             let me = function.segment.registration("serve it")?.participant;
             let system = function.segment.system();
-            while let Some(taken) = tunnel.take(&system, me) {
+            while let Some(taken) = tunnel.take(&system, me, &mut noted.lookout) {
+                noted.is_presumed = noted.quiet_since.is_some() && noted.lookout.knows_next();
+                let quiet_since = noted.quiet_since.filter(|_| noted.is_presumed);
+                noted.quiet_since = quiet_since.map(BellWord::rung);
+                let is_left = |quiet: BellWord| !heard.is_as_often_rung_as(quiet);
+                noted.has_left = noted.quiet_since.is_some_and(is_left);
+                noted.lookout.expect_more(noted.has_left);
                 let Some(max_age) = function.refuses(&taken) else {
                     self.is_replying.store(true, Relaxed);
                     let call = IncomingCall::new(self, function, me, taken);
@@ -376,6 +394,8 @@ impl Inner {
                         return Err(self.lose(function, function.segment.error(Reason::Retired)));
                     }
                     rounds.turn = index + 1;
+                    rounds.heard = noted.is_presumed.then_some(index);
+                    rounds.in_a_row += 1;
                     return Ok(Look::Call(call));
                 };
                 tunnel.memory().control().dropped.fetch_add(1, Relaxed);
@@ -390,10 +410,13 @@ impl Inner {
                     return Err(self.lose(function, function.segment.error(Reason::Corrupt)));
                 }
             }
-            if tunnel.has_calls() {
-                again = true;
-            } else {
+            if noted.lookout.is_quiet() {
                 noted.quiet_since = Some(heard);
+                noted.is_presumed = false;
+                noted.has_left = false;
+            } else {
+                noted.has_left = false;
+                again = true;
             }
         }
         Ok(if again { Look::Again } else { Look::Quiet })
@@ -461,9 +484,10 @@ impl Inner {
     }
 
     /// Every slice: whoever should have rung may have died before it did.
-    fn look_around(&self, rounds: &mut Rounds, now: Instant) -> Result<(), NoNextCall> {
-        let is_due = |last: &mut Option<Instant>, interval: Duration| {
-            let is_due = now - *last.get_or_insert(now) >= interval;
+    fn look_around(&self, rounds: &mut Rounds) -> Result<(), NoNextCall> {
+        let now = clock::coarse_now();
+        let is_due = |last: &mut Option<Duration>, interval: Duration| {
+            let is_due = now.saturating_sub(*last.get_or_insert(now)) >= interval;
             if is_due {
                 *last = Some(now);
             }
@@ -473,7 +497,7 @@ impl Inner {
             return Ok(());
         }
         for noted in &mut rounds.functions {
-            noted.quiet_since = None;
+            noted.forget();
         }
         if is_due(&mut rounds.checked_names, NAME_INTERVAL) {
             for noted in &rounds.functions {
@@ -561,6 +585,42 @@ impl Drop for Looking<'_> {
 mod tests {
     use super::*;
     use crate::{DispatcherOptions, FunctionOptions, testing};
+
+    /// Against a function that is never served since another one is called all the time.
+    #[test]
+    fn a_busy_function_keeps_no_other_from_being_served() {
+        let dispatcher = DispatcherOptions::new().build().unwrap();
+        let options = FunctionOptions::new().place(testing::scratch_place());
+        let options = options.max_response_size(0);
+        let names = ["a", "b", "c", "d", "e", "f"];
+        let ids = names.map(|name| dispatcher.add_for_next_call(&options, name.as_bytes()));
+        let [busy, .., other] = ids.map(|id| id.unwrap());
+        let callers = names.map(|name| options.open(name).unwrap());
+        // It has seen all of them quiet, and knows which calls come next.
+        assert!(dispatcher.next_call(Some(Duration::ZERO)).is_err());
+        let mut waited = None;
+        for round in 0..200 {
+            callers[0].call(b"again").unwrap();
+            if round == 100 {
+                callers[5].call(b"once").unwrap();
+            }
+            let call = dispatcher.next_call(Some(Duration::from_secs(5))).unwrap();
+            let served = call.function();
+            call.reply_nothing().unwrap();
+            if served == other {
+                waited = Some(round - 100);
+                break;
+            }
+            assert_eq!(served, busy);
+        }
+        assert!(
+            matches!(waited, Some(0..10)),
+            "it waited for {waited:?} others"
+        );
+        for caller in &callers {
+            caller.remove(Duration::from_secs(5)).unwrap();
+        }
+    }
 
     /// Against a dispatcher that ends, or spins, because the file of one of its functions
     /// was cut just before it went to sleep: the system says so, but not of which.

@@ -8,10 +8,9 @@
 #![allow(clippy::disallowed_types)]
 
 use super::FunctionOptions;
-use super::at_work::{
-    Callback, Function, FunctionId, Inner, NoNextCall, OnError, Phase, Rounds, lock,
-};
+use super::at_work::{Callback, Function, FunctionId, Inner, NoNextCall, OnError, Phase, lock};
 use super::incoming::{IncomingCall, IntoReply, Reply};
+use super::rounds::Rounds;
 use super::serving::this_thread;
 use crate::error::{Error, FunctionSizes, Reason, Result};
 use crate::fork;

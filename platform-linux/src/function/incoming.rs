@@ -234,11 +234,11 @@ impl IncomingCall {
             return Err(self.function.segment.error(Reason::Forked { what }));
         }
         let tunnel: Mapped<'_> = self.function.tunnel();
-        tunnel.memory().control().served.fetch_add(1, Relaxed);
         let system = self.function.segment.system();
-        tunnel
-            .finish(&system, self.me, taken, response)
-            .map_err(|_| self.function.segment.error(Reason::Corrupt))
+        let finished = tunnel.finish(&system, self.me, taken, response);
+        // Only people wait for this.
+        tunnel.memory().control().served.fetch_add(1, Relaxed);
+        finished.map_err(|_| self.function.segment.error(Reason::Corrupt))
     }
 }
 

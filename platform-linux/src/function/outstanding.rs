@@ -3,7 +3,7 @@
 use crate::fork;
 use robot_ipc_core::tunnel::{Call, MAX_CELLS};
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How many calls are remembered. A process has fewer cells than this, so the list can
 /// only be full of calls that have ended without an answer.
@@ -42,6 +42,8 @@ pub(super) struct Outstanding {
     /// A call that was passed over or forgotten had ended without an answer, and
     /// nobody has been told.
     pub(super) something_ended: bool,
+    /// When somebody was found to serve the function, on the coarse clock.
+    pub(super) served_at: Option<Duration>,
     /// When the name was last looked at.
     pub(super) name_checked: Instant,
 }
@@ -52,6 +54,7 @@ impl Outstanding {
             next_id: (u64::from(fork::generation()) << GENERATION_SHIFT) + 1,
             entries: VecDeque::with_capacity(CAPACITY),
             something_ended: false,
+            served_at: None,
             name_checked: Instant::now(),
         }
     }

@@ -6,7 +6,6 @@ use super::serving;
 use crate::error::{Reason, Result, Stage};
 use crate::futex;
 use crate::spinning::Turn;
-use core::sync::atomic::Ordering::Relaxed;
 use robot_ipc_core::recovery::Recoverable;
 use robot_ipc_core::tunnel::{self, Call, CellWord, MappedTunnel, Outcome, Part, Tunnel};
 use std::time::{Duration, Instant};
@@ -92,6 +91,20 @@ impl HostFunctionCaller {
         }
         let start = Instant::now();
         let mut turn = None;
+        if timeout != Some(Duration::ZERO) {
+            // The cell itself is looked at when there is something to see: until then its
+            // dispatcher needs it.
+            let call = {
+                let outstanding = self.outstanding();
+                let index = outstanding.position(which);
+                index.map(|index| outstanding.entries[index].call)
+            };
+            if let Some(call) = call {
+                let turn = turn.insert(self.spin.turn(timeout.unwrap_or(Duration::MAX)));
+                turn.at_once(self.has_ended(call));
+            }
+        }
+        let mut is_first = true;
         loop {
             let look = self.look(&mut self.outstanding(), which, buffer);
             let pending = match look {
@@ -99,7 +112,7 @@ impl HostFunctionCaller {
                 Look::GoesOn(pending) => pending,
             };
             // Who does not wait may look.
-            if turn.is_none()
+            if core::mem::take(&mut is_first)
                 && timeout != Some(Duration::ZERO)
                 && let Err(error) = serving::check_not_alone(&self.segment)
             {
@@ -125,6 +138,13 @@ impl HostFunctionCaller {
         }
     }
 
+    /// Whether a call has ended: looks at its word only when that is said to be about to
+    /// change, and now and then.
+    fn has_ended(&self, call: Call) -> impl Fn(u32) -> bool {
+        let core = self.core();
+        move |look| (core.is_about_to_end(call) || Turn::is_close(look)) && core.has_ended(call)
+    }
+
     /// Waits until a call may have moved, for a slice at most.
     fn wait_a_while(
         &self,
@@ -140,8 +160,7 @@ impl HostFunctionCaller {
             Some(timeout) => timeout.saturating_sub(start.elapsed()),
         };
         if left > Duration::ZERO {
-            let moved = || word.load(Relaxed) != pending.seen.word();
-            if turn.until(moved) {
+            if turn.until(self.has_ended(pending.call)) {
                 return Ok(Waited::GoOn);
             }
             let Some(armed) = core.arm_for_response(pending.call, pending.seen) else {

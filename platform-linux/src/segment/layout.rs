@@ -100,6 +100,8 @@ const FRESH: Duration = Duration::from_micros(10);
 pub(crate) struct Quota {
     /// How many cells it has taken since it counted its own, and those it had then.
     pub(crate) taken: u32,
+    /// In which one it looks first.
+    pub(crate) next_cell: u32,
     /// Since when all that it may have hold answers that nobody fetches, and how many
     /// had been fetched then.
     pub(crate) stuck_since: Option<(Instant, u32)>,

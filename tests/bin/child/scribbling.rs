@@ -58,10 +58,12 @@ fn offset_in_variable(random: &mut Random) -> Option<u64> {
 /// The same in a function of 4 cells and 100 bytes for arguments and response.
 fn offset_in_function(random: &mut Random) -> Option<u64> {
     match random.below(5) {
-        0 => Some(2304 + 64 * random.below(4)), // bell, room, tickets
+        0 => Some(2304 + 64 * random.below(5)), // bell, room, tickets, end
         1 => Some(256 + 8 * random.below(8) + 4), // who serves
-        2 => Some(2560 + 320 * random.below(4)), // cells
-        3 => Some(2560 + 320 * random.below(4) + 4 * random.below(8)), // their heads
+        2 => Some(2624 + 320 * random.below(4)), // cells
+        3 => Some(
+            2624 + 320 * random.below(4) + [0, 192][random.below(2) as usize] + 4 * random.below(8),
+        ), // their heads
         _ => None,
     }
 }

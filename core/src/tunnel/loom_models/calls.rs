@@ -123,6 +123,22 @@ fn two_calls_in_order(first_cell: u32) {
     assert_eq!(segment.started(), [1, 2]);
 }
 
+/// Two calls in order, of which the first one gets its ticket beside a dispatcher that
+/// counts how many were given out.
+pub(super) fn two_calls_beside_a_count() {
+    let segment = Segment::new(2, 0);
+    let (caller, dispatcher) = (Party::new(&segment, 0), Party::new(&segment, 1));
+    let caller = thread::spawn(move || {
+        for number in [1, 2] {
+            caller.call(number, false).unwrap();
+        }
+    });
+    dispatcher.take();
+    caller.join().unwrap();
+    while dispatcher.take().is_some() {}
+    assert_eq!(segment.started(), [1, 2]);
+}
+
 pub(super) fn two_calls_forward() {
     two_calls_in_order(0);
 }
@@ -243,6 +259,7 @@ fn a_cell_is_left_before_it_is_used_again() {
 fn calls_start_in_order() {
     check(two_calls_forward);
     check(two_calls_backward);
+    check(two_calls_beside_a_count);
     check(two_calls_after_another);
 }
 

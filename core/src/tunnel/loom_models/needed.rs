@@ -17,6 +17,13 @@ each_site_is_needed! {
     without_acquire_a_draft_begins_too_early: Draft in cell_used_by_another;
     /// Against a call whose arguments are not in yet.
     without_release_a_call_is_ready_too_early: Submit in question_and_answer;
+    /// Against a call that counts as past while nobody sees that it is being made.
+    without_release_a_ticket_is_counted_too_early: Ticket in two_calls_beside_a_count;
+    /// The same.
+    without_acquire_a_ticket_is_counted_too_early: Tickets in two_calls_beside_a_count;
+    /// Against a call that counts as past since it has its ticket.
+    without_a_look_at_what_is_being_made_a_call_is_overtaken:
+        BeingMade in two_calls_beside_a_count;
     /// Against an order by the tickets of former calls.
     without_acquire_a_scan_finds_old_tickets: Scan in two_calls_forward;
     /// Against a look that passes the first call before it is ready, and finds the

@@ -27,26 +27,23 @@ fn golden_bytes_of_a_call() {
     assert_eq!(GEOMETRY.max_argument_size(), 64);
     assert_eq!(GEOMETRY.max_response_size(), 64);
     let other = TunnelGeometry::new(9, 100, 200).unwrap();
-    assert_eq!(
-        (other.cell_count(), other.cell_stride()),
-        (9, 64 + 128 + 256)
-    );
+    assert_eq!((other.cell_count(), other.cell_stride()), (9, 192 + 256));
     assert_eq!(
         (other.max_argument_size(), other.max_response_size()),
         (100, 200)
     );
-    assert_eq!(GEOMETRY.file_size(), 2560 + 4 * 192);
+    assert_eq!(GEOMETRY.file_size(), 2624 + 4 * 256);
     if cfg!(target_endian = "little") {
         let initial = initial_bytes(&GEOMETRY, &Creator::default());
         assert_eq!(
             initial[..32],
-            *b"ROBOTIPC\x01\0\0\0\x0d\x0c\x0b\x0a\x02\0\0\0\0\0\0\0\0\x0d\0\0\0\0\0\0",
-            "of a function, 3328 bytes"
+            *b"ROBOTIPC\x01\0\0\0\x0d\x0c\x0b\x0a\x02\0\0\0\0\0\0\0\x40\x0e\0\0\0\0\0\0",
+            "of a function, 3648 bytes"
         );
         assert_eq!(
             initial[32..52],
             [
-                4, 0, 0, 0, 64, 0, 0, 0, 64, 0, 0, 0, 192, 0, 0, 0, 0, 10, 0, 0
+                4, 0, 0, 0, 64, 0, 0, 0, 64, 0, 0, 0, 0, 1, 0, 0, 64, 10, 0, 0
             ]
         );
         assert_eq!(initial[52..252], [0; 200]);
@@ -63,16 +60,18 @@ fn golden_bytes_of_a_call() {
     let (taken, _) = take(&tunnel).unwrap();
     assert_eq!((taken.ticket(), taken.time_ns()), (1, LATE_NS));
     answer(&tunnel, taken, b"response");
-    let cell = &memory.0[2560 + 192..][..192];
+    let cell = &memory.0[2624 + 256..][..256];
     let word = |index: usize| u32::from_ne_bytes(*cell[4 * index..].first_chunk().unwrap());
     // Done, of the caller, first use.
     assert_eq!(word(0), 4 | (CALLER + 1) << 5 | 1 << 13);
-    let (ticket, caller, outcome) = (word(1), word(2), word(3));
-    assert_eq!((ticket, caller, outcome), (1, CALLER + 1, 0));
-    assert_eq!([4, 5, 6, 7].map(word), [9, 1, 8, 1], "sizes and encodings");
-    assert_eq!([word(8), word(9)], [3, 5], "when it was made");
-    assert_eq!(cell[64..73], *b"arguments");
-    assert_eq!(cell[128..136], *b"response");
+    let (ticket, caller) = (word(1), word(2));
+    assert_eq!((ticket, caller), (1, CALLER + 1));
+    assert_eq!([word(3), word(4)], [9, 1], "size and encoding");
+    assert_eq!([word(5), word(6)], [3, 5], "when it was made");
+    assert_eq!(cell[32..41], *b"arguments");
+    let answer = [32, 33, 34, 35].map(word);
+    assert_eq!(answer, [1, 0, 8, 1], "ticket, outcome, size and encoding");
+    assert_eq!(cell[144..152], *b"response");
 }
 
 /// Against a cell number that leads out of the memory.

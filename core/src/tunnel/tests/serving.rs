@@ -36,13 +36,14 @@ fn a_call_of_the_dead_ends_without_starting() {
     let living = call(&tunnel, b"stop");
     system.dead.borrow_mut().insert(CALLER + 1);
     let me = participant(DISPATCHER);
-    let taken = tunnel.take(&system, me).unwrap();
+    let lookout = &mut Lookout::default();
+    let taken = tunnel.take(&system, me, lookout).unwrap();
     assert!(taken.is_one_way(), "that was meant to outlive its caller");
     assert_eq!(tunnel.progress(of_the_dead), Progress::Ended);
-    let taken = tunnel.take(&system, me).unwrap();
+    let taken = tunnel.take(&system, me, lookout).unwrap();
     assert!(matches!(tunnel.progress(living), Progress::Running(_)));
     assert_eq!(taken.ticket(), 2);
-    assert!(tunnel.take(&system, me).is_none());
+    assert!(tunnel.take(&system, me, lookout).is_none());
 }
 
 /// Against a caller that waits for a function which never came back.
@@ -68,4 +69,76 @@ fn an_abandoned_call_is_told() {
     let (taken, _) = take(&tunnel).unwrap();
     tunnel.abandon(&SingleProcess, participant(DISPATCHER + 1), taken);
     assert!(matches!(tunnel.progress(other), Progress::Running(_)));
+}
+
+/// Against a dispatcher that looks for the next call in the wrong place, or takes one
+/// there that is not next: calls lie in any cell, some are taken back, and others are
+/// taken by somebody else.
+#[test]
+fn the_oldest_call_is_taken_wherever_it_lies() {
+    let mut memory = Memory::new();
+    let tunnel = memory.tunnel();
+    let (me, other) = (participant(DISPATCHER), participant(DISPATCHER + 1));
+    let (mine, others) = (&mut Lookout::default(), &mut Lookout::default());
+    let mut random = 7u32;
+    let mut next = move |count: u32| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 16) % count
+    };
+    let system = SingleProcess;
+    let mut queued: Vec<(u32, Call)> = Vec::new();
+    let (mut taken_by_me, mut ticket) = (0, 0);
+    for _ in 0..20_000 {
+        match next(8) {
+            0..4 => {
+                let first = next(4);
+                if let Ok(draft) = tunnel.draft_from(&system, participant(CALLER), first) {
+                    let made = tunnel.submit(&system, participant(CALLER), draft, part(b""), true);
+                    queued.push((ticket, made.unwrap()));
+                    ticket += 1;
+                }
+            }
+            4 if !queued.is_empty() => {
+                let (_, call) = queued.remove(next(queued.len() as u32) as usize);
+                tunnel.withdraw(&system, call);
+            }
+            by @ 5.. => {
+                let (who, lookout) = if by == 5 {
+                    (other, &mut *others)
+                } else {
+                    (me, &mut *mine)
+                };
+                let taken = tunnel.take(&system, who, lookout);
+                assert_eq!(taken.is_none(), queued.is_empty());
+                assert_eq!(lookout.is_quiet(), queued.is_empty());
+                if let Some(taken) = taken {
+                    let (ticket, call) = queued.remove(0);
+                    assert_eq!(taken.ticket(), ticket);
+                    assert!(matches!(tunnel.progress(call), Progress::Running(_)));
+                    tunnel.finish(&system, who, taken, None).unwrap();
+                    taken_by_me += u32::from(by != 5);
+                }
+            }
+            _ => {}
+        }
+    }
+    assert!(taken_by_me > 1000 && ticket > 3000);
+}
+
+/// Against a dispatcher that takes for next what is not: a call that has its ticket, and
+/// is not ready yet, when the tickets are counted.
+#[test]
+fn who_is_being_made_is_not_counted_as_past() {
+    let mut memory = Memory::new();
+    let tunnel = memory.tunnel();
+    let me = participant(DISPATCHER);
+    let lookout = &mut Lookout::default();
+    let slow = tunnel.draft(&SingleProcess, participant(CALLER)).unwrap();
+    tunnel.memory().tickets().fetch_add(1, Relaxed);
+    assert!(tunnel.take(&SingleProcess, me, lookout).is_none());
+    assert!(lookout.is_quiet());
+    assert_eq!(lookout.next(), None);
+    tunnel.discard(&SingleProcess, slow);
+    assert!(tunnel.take(&SingleProcess, me, lookout).is_none());
+    assert_eq!(lookout.next(), Some(1));
 }
