@@ -29,7 +29,7 @@ use static_assertions::{const_assert, const_assert_eq};
 /// What a segment starts with.
 pub const MAGIC: [u8; 8] = *b"ROBOTIPC";
 /// Counts changes of any layout. Two versions do not share segments.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Its bytes say in which order the creator's processor stores a word.
 pub const BYTE_ORDER: u32 = 0x0A0B_0C0D;
 /// Size of the header in bytes.

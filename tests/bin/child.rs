@@ -62,6 +62,7 @@ fn main() {
         "fork-drops-guards" => forking::drops_guards(),
         "fork-stress" => forking::stress(rest),
         "fork-and-idle" => forking::idle(rest),
+        "repeat" => quiet::repeat(rest),
         "make-no-calls" => quiet::make_no_calls(rest),
         "interrupt-in-write" => quiet::interrupt_in_write(),
         "serve-forever" => calling::serve_forever(rest),

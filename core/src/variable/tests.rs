@@ -446,7 +446,7 @@ fn golden_bytes() {
         let initial = initial_bytes(&geometry, &Creator::default());
         assert_eq!(
             initial[..24],
-            *b"ROBOTIPC\x01\0\0\0\x0d\x0c\x0b\x0a\x01\0\0\0\0\0\0\0"
+            *b"ROBOTIPC\x02\0\0\0\x0d\x0c\x0b\x0a\x01\0\0\0\0\0\0\0"
         );
         assert_eq!(
             initial[24..32],
@@ -458,7 +458,7 @@ fn golden_bytes() {
             [2, 0, 0, 0, 8, 0, 0, 0, 128, 0, 0, 0, 0x40, 0x0A, 0, 0]
         );
         assert_eq!(initial[48..252], [0; 204]);
-        assert_eq!(initial[252..256], [0x5E, 0xC7, 0xE8, 0x77], "checksum");
+        assert_eq!(initial[252..256], [0x7B, 0xDB, 0xA1, 0x69], "checksum");
         assert_eq!(initial[256..2304], [0; 2048]);
         assert_eq!(initial[2304..], [63, 0, 0, 0]);
     }

@@ -2,7 +2,9 @@
 
 use crate::{SIZE, hear, number, open};
 use robot_ipc::testing::{Step, write_stepping};
-use robot_ipc::{Encoding, FunctionOptions, HostFunctionCaller, HostFunctionDispatcher};
+use robot_ipc::{
+    Encoding, ExclusiveWriter, FunctionOptions, HostFunctionCaller, HostFunctionDispatcher,
+};
 use std::cell::Cell;
 use std::time::Duration;
 use support::{pattern, system};
@@ -10,6 +12,35 @@ use support::{pattern, system};
 /// A system call that can be told from all others in a trace.
 fn mark(place: u32) {
     let _ = std::fs::metadata(format!("/robot-ipc-mark-{place}"));
+}
+
+/// `OPERATION COUNT`: does it so often with a value of 64 bytes, and nothing else.
+pub(crate) fn repeat(arguments: &[&str]) {
+    let repeated = repeat_so_often(arguments[0], number(arguments[1]));
+    repeated.unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn repeat_so_often(operation: &str, count: u64) -> robot_ipc::Result<()> {
+    let variable = open("repeated");
+    let mut value = [7; 64];
+    variable.write(&value)?;
+    if let Some(rest) = operation.strip_prefix("exclusive-write") {
+        let mut writer = variable.exclusive_writer()?.timestamps(rest.is_empty());
+        for _ in 0..count {
+            writer.write(&value)?;
+        }
+        return Ok(());
+    }
+    for _ in 0..count {
+        match operation {
+            "read" => drop(variable.read_into(&mut value)?),
+            "write" => drop(variable.write(&value)?),
+            "borrow" => drop(variable.borrow()?),
+            "loan" => drop(variable.loan()?.publish(value.len(), Encoding::RAW)?),
+            other => panic!("no operation is called {other}"),
+        }
+    }
+    Ok(())
 }
 
 /// `NAME COUNT`: between mark 0 and 1 one write; between 1 and 2 COUNT writes;

@@ -37,7 +37,7 @@ fn golden_bytes_of_a_call() {
         let initial = initial_bytes(&GEOMETRY, &Creator::default());
         assert_eq!(
             initial[..32],
-            *b"ROBOTIPC\x01\0\0\0\x0d\x0c\x0b\x0a\x02\0\0\0\0\0\0\0\x40\x0e\0\0\0\0\0\0",
+            *b"ROBOTIPC\x02\0\0\0\x0d\x0c\x0b\x0a\x02\0\0\0\0\0\0\0\x40\x0e\0\0\0\0\0\0",
             "of a function, 3648 bytes"
         );
         assert_eq!(
