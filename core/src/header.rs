@@ -448,12 +448,12 @@ mod tests {
         assert_eq!(
             check(
                 &Header {
-                    format_version: 2,
+                    format_version: 1,
                     ..good
                 },
                 4096
             ),
-            HeaderError::OtherFormat { theirs: 2 }
+            HeaderError::OtherFormat { theirs: 1 }
         );
         let swapped = Header {
             format_version: FORMAT_VERSION.swap_bytes(),

@@ -38,6 +38,8 @@ pub(super) const fn next_in_group(slot: u32) -> u32 {
 pub struct Suspects {
     /// Looked at last; past all slots before the first time.
     last: AtomicU32,
+    /// Looked around at last.
+    looked_at: AtomicU32,
     slots: [Suspect; MAX_SLOTS as usize],
 }
 
@@ -57,6 +59,7 @@ impl Suspects {
         const { assert!(MAX_PARTICIPANTS < 256) }
         Suspects {
             last: AtomicU32::new(u32::MAX),
+            looked_at: AtomicU32::new(0),
             slots: [const {
                 Suspect {
                     marks: AtomicU32::new(0),
@@ -73,6 +76,20 @@ impl Suspects {
         let slot = next_in_group(self.last.load(Relaxed));
         self.last.store(slot, Relaxed);
         slot
+    }
+
+    /// Whether `slot` is the first of a group: once in a round it is looked around.
+    #[inline(always)]
+    pub(super) const fn begins_round(slot: u32) -> bool {
+        slot.is_multiple_of(GROUP)
+    }
+
+    /// The slot to look at in this round.
+    pub(super) fn next_to_look_at(&self, count: u32) -> u32 {
+        let next = self.looked_at.load(Relaxed) + 1;
+        let next = if next < count { next } else { 0 };
+        self.looked_at.store(next, Relaxed);
+        next
     }
 
     /// The slot that `me` begins at where that one was none, or taken.

@@ -85,6 +85,9 @@ impl<M: Memory> Variable<M> {
         }
         environment.step(Step::Looked);
         let mut slot = suspects.next_slot();
+        if Suspects::begins_round(slot) {
+            self.look_around(environment, me, suspects);
+        }
         let is_candidate = slot < count && latest.slot() != Some(slot);
         if !is_candidate || !self.try_claim(environment, me, slot)? {
             slot = self.claim_any(environment, me, suspects, latest)?;
@@ -133,6 +136,17 @@ impl<M: Memory> Variable<M> {
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// Looks at one of all the slots, in turn: the dead may hold some that no writer
+    /// comes to.
+    #[inline(never)]
+    fn look_around<E: Environment>(&self, environment: &E, me: Participant, suspects: &Suspects) {
+        let slot = suspects.next_to_look_at(self.memory.slot_count());
+        let marks = self.memory.owner(slot).load(Relaxed);
+        if marks != 0 {
+            self.look_into(environment, me, suspects, slot, marks, environment.now_ns());
+        }
     }
 
     /// Steps 2 and 3 where the first slot cannot be had.
