@@ -190,7 +190,9 @@ fn a_file_that_is_no_segment_of_ours_is_refused() {
     );
     assert_eq!(
         changed(&|header| header.format_version += 1),
-        Reason::Header(HeaderError::OtherFormat { theirs: 2 })
+        Reason::Header(HeaderError::OtherFormat {
+            theirs: robot_ipc_core::header::FORMAT_VERSION + 1
+        })
     );
     assert_eq!(
         changed(&|header| header.byte_order = header.byte_order.swap_bytes()),

@@ -2,9 +2,7 @@
 
 use crate::{SIZE, hear, number, open};
 use robot_ipc::testing::{Step, write_stepping};
-use robot_ipc::{
-    Encoding, ExclusiveWriter, FunctionOptions, HostFunctionCaller, HostFunctionDispatcher,
-};
+use robot_ipc::{Encoding, FunctionOptions, HostFunctionCaller, HostFunctionDispatcher};
 use std::cell::Cell;
 use std::time::Duration;
 use support::{pattern, system};
