@@ -329,6 +329,8 @@ def serve_iceoryx2(iceoryx2, name, is_ready, is_asked):
     """It polls, as its wheel has no other way to wait for a request; only while it is asked,
     as it would take a processor from the others."""
     die_with_parent()
+    # Ends in order, or its files stay.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     service = open_iceoryx2(iceoryx2, name)
     server = service.server_builder().initial_max_slice_len(4096).create()
     is_ready.set()
@@ -748,6 +750,8 @@ class Servers:
 
     def end(self):
         for process in self.processes:
+            process.terminate()
+            process.join(2)
             process.kill()
             process.join()
 
