@@ -16,19 +16,21 @@
 
 mod case;
 mod checks;
+mod leading;
 
 use crate::life::{
     self, Acting, Interruption, Lives, Operation, PARTICIPANTS, Who, World, act, participant,
 };
 use crate::tally::reached;
 use case::{Action, SlotCount, Start, Wrap};
+use checks::NobodyLives;
 use core::cell::{Cell, RefCell};
 use robot_ipc_core::codec::Encoding;
 use robot_ipc_core::environment::{Environment, Step};
 use robot_ipc_core::recovery::Recoverable;
 use robot_ipc_core::sync::{AtomicU32, Ordering::Relaxed};
 use robot_ipc_core::variable::{
-    BorrowError, Claim, ClaimError, Details, Latest, MappedVariable, Memory, Pin, Pins,
+    BorrowError, Claim, ClaimError, Details, Latest, Lease, MappedVariable, Memory, Pin, Pins,
     PublishError, ReadError, Sample, StaticVariable, Suspects, VERSION_MODULUS, Variable,
     WriteError,
 };
@@ -76,6 +78,7 @@ struct Process {
     pins: RefCell<Pins>,
     borrows: RefCell<Vec<(Pin, Value)>>,
     loans: RefCell<Vec<u32>>,
+    lease: RefCell<Option<Lease>>,
     /// The value that it is about to publish, and which version it replaces.
     writing: RefCell<Option<(Value, Option<u64>)>>,
     /// The version under which that was published.
@@ -129,6 +132,7 @@ impl World for VariableWorld<'_> {
     fn recovered(&self, dead: Who) {
         let held = self.marks_of(dead);
         assert!(held.is_empty(), "recovery has left {held:?} of {dead}");
+        assert_ne!(self.variable.leaseholder(), Some(participant(dead)));
         self.is_clean[dead].set(true);
         self.processes.borrow_mut()[dead] = Rc::default();
         reached("recovered");
@@ -273,6 +277,7 @@ impl<'a> VariableWorld<'a> {
                 self.publish_loan(who, interruption, which, size);
             }
             Action::AbandonLoan { which } => self.abandon_loan(who, interruption, which),
+            Action::Lead { size, keeps } => self.lead(who, interruption, size, keeps),
             Action::Look => self.look(who),
             Action::Arm => self.arm(who),
             Action::RecoverAll => {
@@ -343,7 +348,7 @@ impl<'a> VariableWorld<'a> {
                 assert_eq!(free, None, "no slot was found, but there is one");
                 reached("no free slot");
             }
-            ClaimError::Leased(_) => panic!("nobody has a lease"),
+            ClaimError::Leased(holder) => self.justify_lease(holder, was_interrupted),
             ClaimError::Corrupt => panic!("nothing is damaged"),
         }
     }
@@ -661,6 +666,7 @@ impl<'a> VariableWorld<'a> {
             self.variable.reap_all(&NobodyLives, participant(survivor));
         }
         assert_eq!(self.taken_slots(), 0, "a mark is left");
+        assert_eq!(self.variable.leaseholder(), None, "a lease is left");
     }
 }
 
@@ -681,18 +687,4 @@ fn patiently<T>(mut once: impl FnMut() -> T, is_full: impl Fn(&T) -> bool) -> T 
         result = once();
     }
     result
-}
-
-/// An environment in which all others are dead.
-struct NobodyLives;
-
-impl Environment for NobodyLives {
-    type Recovery = ();
-    fn now_ns(&self) -> u64 {
-        0
-    }
-    fn wake_all(&self, _word: &AtomicU32) {}
-    fn try_take(&self, _participant: robot_ipc_core::participant::Participant) -> Option<()> {
-        Some(())
-    }
 }

@@ -10,6 +10,8 @@ pub const GOALS: &[&str] = &[
     "borrowed",
     "lent",
     "armed",
+    "led",
+    "led by another",
     "no free slot",
     "too many borrowed",
     "died in between",
@@ -75,6 +77,11 @@ pub(super) enum Action {
     AbandonLoan {
         which: u8,
     },
+    /// Becomes the only writer, if it is not, and writes.
+    Lead {
+        size: u8,
+        keeps: bool,
+    },
     Look,
     Arm,
     RecoverAll,
@@ -98,6 +105,10 @@ impl From<[u8; 2]> for Action {
             7 | 8 => Action::TakeLoan,
             9 => Action::PublishLoan { which, size },
             10 => Action::AbandonLoan { which },
+            11 if detail >= 64 => Action::Lead {
+                size,
+                keeps: detail >= 128,
+            },
             11 => Action::Look,
             12 => Action::Arm,
             13 => Action::RecoverAll,

@@ -2,6 +2,9 @@
 
 use super::{MAX_SIZE, VariableWorld};
 use crate::life::{self, PARTICIPANTS, Who, participant};
+use robot_ipc_core::environment::Environment;
+use robot_ipc_core::participant::Participant;
+use robot_ipc_core::sync::AtomicU32;
 use robot_ipc_core::variable::{Memory, ReadError};
 
 /// A mark in an owner word: the slot, and whether it is a claim (else a pin).
@@ -10,6 +13,7 @@ pub(super) type Mark = (u32, bool);
 impl VariableWorld<'_> {
     pub(super) fn check(&self) {
         self.check_latest();
+        self.check_lease();
         for who in 0..PARTICIPANTS.len() {
             self.check_marks(who);
         }
@@ -90,5 +94,19 @@ impl VariableWorld<'_> {
             }
         }
         marks
+    }
+}
+
+/// An environment in which all others are dead.
+pub(super) struct NobodyLives;
+
+impl Environment for NobodyLives {
+    type Recovery = ();
+    fn now_ns(&self) -> u64 {
+        0
+    }
+    fn wake_all(&self, _word: &AtomicU32) {}
+    fn try_take(&self, _participant: Participant) -> Option<()> {
+        Some(())
     }
 }
