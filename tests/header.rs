@@ -33,6 +33,7 @@ fn generated() -> String {
         .with_src(folder.join("ffi/status.rs"))
         .with_src(folder.join("ffi/variable.rs"))
         .with_src(folder.join("ffi/in_place.rs"))
+        .with_src(folder.join("ffi/exclusive.rs"))
         .with_src(folder.join("ffi/caller.rs"))
         .with_src(folder.join("ffi/dispatcher.rs"))
         .with_src(folder.join("ffi/prepared.rs"))

@@ -147,7 +147,8 @@ enum ripc_status
   RIPC_TOO_MANY_FUNCTIONS = 42,
   // The dispatcher was stopped.
   RIPC_STOPPED = 43,
-  // The dispatcher is at work in another thread, or with a call without a reply.
+  // The dispatcher is at work in another thread, or with a call without a reply; or
+  // another thread is using the writer.
   RIPC_BUSY = 44,
   // It belongs to the process that this one was forked from.
   RIPC_FORKED = 45,
@@ -177,6 +178,11 @@ typedef struct ripc_reply ripc_reply;
 // An open variable. Many threads may use one at once; a forked child may use
 // its parent's.
 typedef struct ripc_variable ripc_variable;
+
+// The only writer of a variable. One thread at a time writes through it, another one gets
+// `RIPC_BUSY` meanwhile. It stays with the process that made it: in a forked child writes
+// are `RIPC_FORKED`.
+typedef struct ripc_writer ripc_writer;
 
 // How a variable is opened. Call `ripc_variable_options_init` first, then
 // change what should be otherwise.
@@ -371,6 +377,18 @@ typedef struct ripc_prepared_write {
   // Zero.
   uint32_t reserved;
 } ripc_prepared_write;
+
+// What `ripc_writer_write_prepared` needs.
+typedef struct ripc_prepared_writer {
+  // A writer.
+  const struct ripc_writer *writer;
+  // How long to look for a free slot; negative for the variable's own limit.
+  int64_t timeout_ns;
+  // How the bytes are made, `RIPC_ENCODING_…`.
+  uint32_t encoding;
+  // Zero.
+  uint32_t reserved;
+} ripc_prepared_writer;
 
 // What `ripc_call_prepared` needs, and where it puts what it finds.
 typedef struct ripc_prepared_call {
@@ -577,6 +595,45 @@ ripc_status ripc_variable_borrow(const struct ripc_variable *variable,
 // The caller promises:
 // `borrow` is null or was filled by `ripc_variable_borrow` and not copied.
 void ripc_borrow_free(struct ripc_borrow *borrow);
+
+// Becomes the only writer of the variable, until `ripc_writer_free` or the end of this
+// process: all other writes, also through `variable`, are `RIPC_EXCLUSIVE` then, and
+// those through `writer` are the fastest there are. `RIPC_EXCLUSIVE` too if there is one
+// already; a dead one is not in the way. Waits for writes and loans that are under way,
+// for at most `timeout_ns`; negative for the handle's own limit. The writer may outlive
+// `variable`.
+//
+// `without_time`: not 0 to write values without the time, which asks no clock and is twice
+// as fast; asking for their age is `RIPC_NO_AGE`.
+//
+// The caller promises:
+// `variable` is open; `writer` may be written.
+ripc_status ripc_variable_lead(const struct ripc_variable *variable,
+                               uint32_t without_time,
+                               int64_t timeout_ns,
+                               struct ripc_writer **writer);
+
+// Makes the `size` bytes at `data` the latest value. While all slots are borrowed it looks
+// for a free one for at most `timeout_ns`; negative for the variable's own limit. `sample`,
+// if not null, gets what was written.
+//
+// The caller promises:
+// `writer` came from `ripc_variable_lead`, `data` has `size` readable bytes, `sample` is
+// null or may be written.
+ripc_status ripc_writer_write(const struct ripc_writer *writer,
+                              const void *data,
+                              size_t size,
+                              uint32_t encoding,
+                              int64_t timeout_ns,
+                              struct ripc_sample *sample);
+
+// Lets others write again, and frees the writer. In a forked child it only frees the
+// child's copy. Null is ignored.
+//
+// The caller promises:
+// `writer` is null or came from `ripc_variable_lead`, and is not used again, nor by
+// another thread meanwhile.
+void ripc_writer_free(struct ripc_writer *writer);
 
 // Sets every option to its default.
 //
@@ -821,6 +878,15 @@ ripc_status ripc_read_prepared(struct ripc_prepared_read *read);
 ripc_status ripc_write_prepared(const struct ripc_prepared_write *write,
                                 const void *data,
                                 uint32_t size);
+
+// As `ripc_writer_write`.
+//
+// The caller promises:
+// `writer` is null, or its writer came from `ripc_variable_lead`; `data` has `size`
+// readable bytes.
+ripc_status ripc_writer_write_prepared(const struct ripc_prepared_writer *writer,
+                                       const void *data,
+                                       uint32_t size);
 
 // Calls the function, as `ripc_caller_call` does but without waiting for a free cell, and
 // waits for the response of that very call, as `ripc_caller_response_of` does. If

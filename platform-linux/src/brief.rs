@@ -31,6 +31,14 @@ pub(crate) struct BriefLock<T> {
 unsafe impl<T: Send> Sync for BriefLock<T> {}
 
 impl<T> BriefLock<T> {
+    #[cfg(feature = "ffi")]
+    pub(crate) fn new(value: T) -> Self {
+        BriefLock {
+            locked: AtomicU32::new(0),
+            value: UnsafeCell::new(value),
+        }
+    }
+
     /// Runs `section` with the value, alone. It must neither panic, nor wait, nor lock
     /// the same lock.
     #[inline]
@@ -42,6 +50,20 @@ impl<T> BriefLock<T> {
         let _unlock = Unlock(&self.locked);
         // SAFETY: whoever finds the word 0 has the value alone until it is 0 again.
         section(unsafe { &mut *self.value.get() })
+    }
+
+    /// Runs `section` with the value, alone; not at all if somebody else uses it. It may
+    /// take its time if nobody uses [`with`](BriefLock::with) on this lock.
+    #[cfg(feature = "ffi")]
+    #[inline]
+    pub(crate) fn try_with<R>(&self, section: impl FnOnce(&mut T) -> R) -> Option<R> {
+        // Acquire: as in `with`.
+        if self.locked.swap(1, Ordering::Acquire) != 0 {
+            return None;
+        }
+        let _unlock = Unlock(&self.locked);
+        // SAFETY: as in `with`.
+        Some(section(unsafe { &mut *self.value.get() }))
     }
 
     #[cold]
@@ -95,5 +117,20 @@ mod tests {
             }
         });
         assert_eq!(lock.with(|value| *value), (200_000, 200_000));
+    }
+
+    /// Against a second one who gets in, or gets one out who is inside, and against a lock
+    /// that stays locked.
+    #[cfg(feature = "ffi")]
+    #[test]
+    fn who_only_tries_is_sent_away_while_it_is_locked() {
+        let lock = BriefLock::new(1);
+        let inside = lock.try_with(|value| {
+            *value += 1;
+            assert_eq!(lock.try_with(|_| ()), None);
+            assert_eq!(lock.try_with(|_| ()), None);
+        });
+        assert_eq!(inside, Some(()));
+        assert_eq!(lock.try_with(|value| *value), Some(2));
     }
 }

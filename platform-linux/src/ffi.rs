@@ -13,6 +13,7 @@
 mod caller;
 mod dispatcher;
 pub mod drop_in;
+mod exclusive;
 mod in_place;
 mod prepared;
 mod status;
@@ -20,6 +21,7 @@ mod variable;
 
 pub use caller::*;
 pub use dispatcher::*;
+pub use exclusive::*;
 pub use in_place::*;
 pub use prepared::*;
 pub use status::{ripc_last_error, ripc_status, ripc_status_name};

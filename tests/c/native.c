@@ -1,4 +1,5 @@
 /* The native C interface, each function once, with what goes wrong. */
+#include <pthread.h>
 #include <ripc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -210,6 +211,126 @@ static void options_that_mean_nothing(void)
     CHECK(variable == NULL);
 }
 
+static void exclusive(void)
+{
+    ripc_variable *variable, *other;
+    ripc_writer *writer = NULL, *second = NULL;
+    ripc_sample sample;
+    uint64_t age;
+    CHECK(ripc_variable_open("led", NULL, &variable) == RIPC_OK);
+    CHECK(ripc_variable_open("led", NULL, &other) == RIPC_OK);
+    CHECK(ripc_variable_lead(NULL, 0, -1, &writer) == RIPC_BAD_ARGUMENT && writer == NULL);
+    CHECK(ripc_variable_lead(variable, 0, -1, NULL) == RIPC_BAD_ARGUMENT);
+
+    /* A loan that is under way is waited for, and what has failed keeps nobody out. */
+    ripc_loan loan;
+    void *data;
+    CHECK(ripc_variable_loan(other, &loan, &data, NULL) == RIPC_OK);
+    CHECK(ripc_variable_lead(variable, 0, 1000000, &writer) == RIPC_NO_FREE_SLOT);
+    CHECK(writer == NULL && ripc_variable_write(other, "free", 4, 1, -1, NULL) == RIPC_OK);
+    ripc_loan_free(&loan);
+
+    CHECK(ripc_variable_lead(variable, 0, -1, &writer) == RIPC_OK);
+    CHECK(ripc_variable_lead(other, 0, -1, &second) == RIPC_EXCLUSIVE && second == NULL);
+    CHECK(ripc_variable_write(variable, "no", 2, 1, -1, NULL) == RIPC_EXCLUSIVE);
+    CHECK(ripc_variable_write(other, "no", 2, 1, -1, NULL) == RIPC_EXCLUSIVE);
+    CHECK(strstr(ripc_last_error(), "is its exclusive writer") != NULL);
+    CHECK(strcmp(ripc_status_name(RIPC_EXCLUSIVE), "RIPC_EXCLUSIVE") == 0);
+
+    ripc_variable_free(variable); /* the writer lives on */
+    CHECK(ripc_writer_write(writer, "hello", 5, RIPC_ENCODING_RAW, -1, &sample) == RIPC_OK);
+    CHECK(sample.version == 2 && sample.length == 5 && sample.encoding == RIPC_ENCODING_RAW);
+    CHECK(ripc_variable_age(other, &age) == RIPC_OK && age < 60000000000u);
+    static char large[4097];
+    ripc_prepared_writer prepared = {writer, -1, RIPC_ENCODING_PICKLE, 0};
+    CHECK(ripc_writer_write_prepared(&prepared, "prepared", 8) == RIPC_OK);
+    CHECK(ripc_variable_latest(other, &sample) == RIPC_OK);
+    CHECK(sample.version == 3 && sample.length == 8 && sample.encoding == RIPC_ENCODING_PICKLE);
+    CHECK(ripc_writer_write_prepared(&prepared, large, sizeof large) == RIPC_TOO_LARGE);
+    prepared.writer = NULL;
+    CHECK(ripc_writer_write_prepared(&prepared, "x", 1) == RIPC_BAD_ARGUMENT);
+    CHECK(ripc_writer_write_prepared(NULL, "x", 1) == RIPC_BAD_ARGUMENT);
+    CHECK(ripc_writer_write(writer, large, sizeof large, 1, -1, NULL) == RIPC_TOO_LARGE);
+    CHECK(ripc_writer_write(writer, NULL, 1, 1, -1, NULL) == RIPC_BAD_ARGUMENT);
+    CHECK(ripc_writer_write(NULL, "x", 1, 1, -1, NULL) == RIPC_BAD_ARGUMENT);
+    ripc_writer_free(writer);
+    ripc_writer_free(NULL);
+    CHECK(ripc_variable_write(other, "free", 4, 1, -1, NULL) == RIPC_OK);
+
+    CHECK(ripc_variable_lead(other, 1, -1, &writer) == RIPC_OK);
+    CHECK(ripc_writer_write(writer, NULL, 0, 77, -1, &sample) == RIPC_OK);
+    CHECK(sample.version == 5 && sample.time_ns == 0 && sample.encoding == 77);
+    CHECK(ripc_variable_age(other, &age) == RIPC_NO_AGE);
+    ripc_writer_free(writer);
+    ripc_variable_free(other);
+}
+
+/* Against two threads in one writer, which would fill the same slot: each writes values
+ * of one letter, for as long as it takes to meet the other one. */
+enum { MANY = 1 << 20 };
+
+struct at_work {
+    ripc_writer *writer;
+    char letter;
+    uint64_t written, refused;
+    int *met;
+};
+
+static void *write_letters(void *argument)
+{
+    struct at_work *work = argument;
+    char *letters = malloc(MANY);
+    CHECK(letters != NULL);
+    memset(letters, work->letter, MANY);
+    for (int rounds = 0; rounds < 50 || !__atomic_load_n(work->met, __ATOMIC_RELAXED); rounds++) {
+        ripc_status status = ripc_writer_write(work->writer, letters, MANY, 1, -1, NULL);
+        CHECK(status == RIPC_OK || status == RIPC_BUSY);
+        if (status == RIPC_BUSY) {
+            CHECK(strstr(ripc_last_error(), "used by another thread") != NULL);
+            __atomic_store_n(work->met, 1, __ATOMIC_RELAXED);
+        }
+        *(status == RIPC_OK ? &work->written : &work->refused) += 1;
+    }
+    free(letters);
+    return NULL;
+}
+
+static void exclusive_threads(void)
+{
+    ripc_variable *variable;
+    ripc_writer *writer;
+    ripc_variable_options options;
+    ripc_variable_options_init(&options);
+    options.max_size = MANY;
+    options.slots = 4;
+    CHECK(ripc_variable_open("led by two", &options, &variable) == RIPC_OK);
+    CHECK(ripc_variable_lead(variable, 0, -1, &writer) == RIPC_OK);
+    int met = 0;
+    struct at_work works[] = {{writer, 'a', 0, 0, &met}, {writer, 'b', 0, 0, &met}};
+    pthread_t threads[2];
+    for (int number = 0; number < 2; number++)
+        CHECK(pthread_create(&threads[number], NULL, write_letters, &works[number]) == 0);
+    char *value = malloc(MANY);
+    CHECK(value != NULL);
+    ripc_sample sample = {0};
+    for (int rounds = 0; rounds < 100; rounds++) {
+        ripc_status status = ripc_variable_read(variable, value, MANY, -1, &sample);
+        if (status == RIPC_NEVER_WRITTEN)
+            continue;
+        CHECK(status == RIPC_OK && sample.length == MANY);
+        CHECK(memcmp(value, value + 1, MANY - 1) == 0);
+    }
+    for (int number = 0; number < 2; number++)
+        CHECK(pthread_join(threads[number], NULL) == 0);
+    CHECK(works[0].refused + works[1].refused > 0);
+    CHECK(ripc_variable_latest(variable, &sample) == RIPC_OK);
+    CHECK(sample.version == works[0].written + works[1].written);
+    ripc_writer_free(writer);
+    CHECK(ripc_variable_remove(variable, -1) == RIPC_OK);
+    ripc_variable_free(variable);
+    free(value);
+}
+
 static void mistakes(void)
 {
     ripc_variable *variable = NULL;
@@ -281,6 +402,8 @@ int main(void)
     prepared();
     in_place();
     in_place_failed();
+    exclusive();
+    exclusive_threads();
     options_that_mean_nothing();
     mistakes();
     removal();

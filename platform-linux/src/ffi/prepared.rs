@@ -5,9 +5,11 @@
 //! from one time to the next stands in a struct, and no argument is wider than an `int`
 //! but pointers. They do what their namesakes do.
 //!
-//! One thread uses a struct at a time, but for `ripc_prepared_write`, which nobody changes.
+//! One thread uses a struct at a time, but for `ripc_prepared_write` and
+//! `ripc_prepared_writer`, which nobody changes.
 
 use super::caller::{receive_into, ripc_caller, ripc_response};
+use super::exclusive::{ripc_writer, ripc_writer_write};
 use super::variable::{
     RIPC_ENCODING_UNSPECIFIED, read_into, ripc_sample, ripc_variable, ripc_variable_write,
 };
@@ -53,6 +55,20 @@ pub struct ripc_prepared_write {
     pub reserved: u32,
 }
 
+/// What `ripc_writer_write_prepared` needs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ripc_prepared_writer {
+    /// A writer.
+    pub writer: *const ripc_writer,
+    /// How long to look for a free slot; negative for the variable's own limit.
+    pub timeout_ns: i64,
+    /// How the bytes are made, `RIPC_ENCODING_…`.
+    pub encoding: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
 /// What `ripc_call_prepared` needs, and where it puts what it finds.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +93,8 @@ pub struct ripc_prepared_call {
 const_assert_eq!(size_of::<ripc_prepared_read>(), 64);
 #[cfg(target_pointer_width = "64")]
 const_assert_eq!(size_of::<ripc_prepared_write>(), 24);
+#[cfg(target_pointer_width = "64")]
+const_assert_eq!(size_of::<ripc_prepared_writer>(), 24);
 #[cfg(target_pointer_width = "64")]
 const_assert_eq!(size_of::<ripc_prepared_call>(), 64);
 
@@ -137,6 +155,35 @@ pub unsafe extern "C" fn ripc_write_prepared(
             size as usize,
             write.encoding,
             write.timeout_ns,
+            core::ptr::null_mut(),
+        )
+    }
+}
+
+/// As `ripc_writer_write`.
+///
+/// # Safety
+/// `writer` is null, or its writer came from `ripc_variable_lead`; `data` has `size`
+/// readable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ripc_writer_write_prepared(
+    writer: *const ripc_prepared_writer,
+    data: *const c_void,
+    size: u32,
+) -> ripc_status {
+    // SAFETY: as the caller promises.
+    let prepared = match unsafe { required(writer, "writer") } {
+        Ok(prepared) => prepared,
+        Err(failure) => return guard(|| Err(failure)),
+    };
+    // SAFETY: as the caller promises.
+    unsafe {
+        ripc_writer_write(
+            prepared.writer,
+            data,
+            size as usize,
+            prepared.encoding,
+            prepared.timeout_ns,
             core::ptr::null_mut(),
         )
     }

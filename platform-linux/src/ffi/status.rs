@@ -101,7 +101,8 @@ pub enum ripc_status {
     RIPC_TOO_MANY_FUNCTIONS = 42,
     /// The dispatcher was stopped.
     RIPC_STOPPED = 43,
-    /// The dispatcher is at work in another thread, or with a call without a reply.
+    /// The dispatcher is at work in another thread, or with a call without a reply; or
+    /// another thread is using the writer.
     RIPC_BUSY = 44,
     /// It belongs to the process that this one was forked from.
     RIPC_FORKED = 45,
@@ -261,7 +262,7 @@ pub extern "C" fn ripc_last_error() -> *const c_char {
 /// that is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn ripc_status_name(status: i32) -> *const c_char {
-    const NAMES: [&CStr; 47] = [
+    const NAMES: [&CStr; 48] = [
         c"RIPC_OK",
         c"RIPC_NEVER_WRITTEN",
         c"RIPC_TIMED_OUT",
@@ -309,6 +310,7 @@ pub extern "C" fn ripc_status_name(status: i32) -> *const c_char {
         c"RIPC_BUSY",
         c"RIPC_FORKED",
         c"RIPC_TRUNCATED",
+        c"RIPC_EXCLUSIVE",
     ];
     let name = usize::try_from(status)
         .ok()
@@ -330,10 +332,10 @@ mod tests {
     /// Against a table of names that drifts from the numbers.
     #[test]
     fn names_stand_at_their_numbers() {
-        for status in [RIPC_OK, RIPC_TOO_LARGE, RIPC_INTERNAL, RIPC_TRUNCATED] {
+        for status in [RIPC_OK, RIPC_TOO_LARGE, RIPC_INTERNAL, RIPC_EXCLUSIVE] {
             assert_eq!(name(status as i32), format!("{status:?}"));
         }
-        assert_eq!(name(47), "unknown");
+        assert_eq!(name(48), "unknown");
         assert_eq!(name(-1), "unknown");
     }
 

@@ -7,6 +7,7 @@ use crate::interrupt::Deferral;
 use robot_ipc_core::codec::Encoding;
 use robot_ipc_core::participant::Participant;
 use robot_ipc_core::variable::{ExclusiveDetails, Lease, LeaseError, Sample, WriteError};
+use std::time::Duration;
 
 /// The only writer of a variable: while it lives, every other write fails, and its own
 /// are the fastest there are. Made by [`HostVariable::exclusive_writer`].
@@ -47,6 +48,15 @@ impl HostVariable {
     /// [`Reason::ExclusiveWriter`]: another process, or this one, is it already. The
     /// dead are not in the way. Else as [`write`](HostVariable::write).
     pub fn exclusive_writer(&self) -> Result<ExclusiveWriter> {
+        self.exclusive_writer_within(None)
+    }
+
+    /// As [`exclusive_writer`](HostVariable::exclusive_writer), with a time limit of its
+    /// own, if any.
+    pub(crate) fn exclusive_writer_within(
+        &self,
+        timeout: Option<Duration>,
+    ) -> Result<ExclusiveWriter> {
         let me = self.segment().registration("be the only writer")?;
         let (core, system) = (self.core(), self.segment().system());
         let lease = core.begin_lease(&system, me.participant);
@@ -69,7 +79,8 @@ impl HostVariable {
         let mut settle = || core.settle(&system, me.participant, suspects, &mut writer.lease);
         if let Err(error) = settle() {
             let mut deferral = Deferral::new();
-            self.try_patiently(error, self.write_timeout(), &mut deferral, settle)?;
+            let timeout = timeout.unwrap_or(self.write_timeout());
+            self.try_patiently(error, timeout, &mut deferral, settle)?;
         }
         Ok(writer)
     }
@@ -114,6 +125,18 @@ impl ExclusiveWriter {
     /// As `write`.
     #[inline]
     pub fn write_encoded(&mut self, bytes: &[u8], encoding: Encoding) -> Result<Sample> {
+        self.write_within(None, bytes, encoding)
+    }
+
+    /// As [`write_encoded`](ExclusiveWriter::write_encoded), with a time limit of its own,
+    /// if any, for the search for a slot that is not borrowed.
+    #[inline(always)]
+    pub(crate) fn write_within(
+        &mut self,
+        timeout: Option<Duration>,
+        bytes: &[u8],
+        encoding: Encoding,
+    ) -> Result<Sample> {
         let variable = &self.variable;
         if self.generation != fork::generation() {
             let what = "exclusive writer";
@@ -127,7 +150,7 @@ impl ExclusiveWriter {
         let (core, system) = (variable.core(), variable.segment().system());
         match core.write_exclusively(&system, &mut self.lease, bytes, details) {
             Ok(sample) => Ok(sample),
-            Err(error) => self.write_patiently(error, bytes, details),
+            Err(error) => self.write_patiently(error, timeout, bytes, details),
         }
     }
 
@@ -138,6 +161,7 @@ impl ExclusiveWriter {
     fn write_patiently(
         &mut self,
         error: WriteError,
+        timeout: Option<Duration>,
         bytes: &[u8],
         details: ExclusiveDetails,
     ) -> Result<Sample> {
@@ -155,7 +179,7 @@ impl ExclusiveWriter {
             }
         };
         let mut deferral = Deferral::new();
-        let timeout = variable.write_timeout();
+        let timeout = timeout.unwrap_or(variable.write_timeout());
         let written = variable.try_patiently(error, timeout, &mut deferral, again)?;
         written.map_err(|error| variable.write_error(error))
     }
