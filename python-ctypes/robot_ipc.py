@@ -60,6 +60,7 @@ HostVariable(name, max_size=4096, ...)  opens a variable, or creates it
     .sample()             value, version, timestamp and age of one and the same write
     .write(value)         as assigning, and returns the version
     .update(change)       read, change, write, and again if somebody else has written
+    .exclusive_writer()   becomes the only writer
     .wait(timeout)        the next value
     .version  .timestamp  .age              of the latest value
     .name  .max_size  .slots  .read_only    of the variable and this handle
@@ -67,6 +68,12 @@ HostVariable(name, max_size=4096, ...)  opens a variable, or creates it
     .unlink()             removes the variable from the machine
 
 Sample                  what ``sample()`` returns
+
+ExclusiveWriter         what ``exclusive_writer()`` returns
+
+    .data                 as of the variable
+    .write(value)         as assigning, and returns the version
+    .close()              lets others write again. Also: ``with``
 
 HostFunctionCaller(name, max_sz_args=4096, max_sz_ret=4096, ...)    to call a function
 
@@ -119,6 +126,7 @@ Exceptions, all of them a ``RobotIpcError``; in brackets what they are besides:
      ├── CannotUnpickle                         its class, for one, is missing here
      ├── TooLarge (ValueError)                  it exceeds max_size, or max_sz_args
      ├── ReadOnly                               the handle is read-only
+     ├── Exclusive                              somebody is the variable's only writer
      ├── NoFreeSlot                             other processes hold every slot
      ├── Contended                              others were faster each time
      ├── TooManyParticipants                    255 processes use it already
@@ -163,7 +171,8 @@ Processes and threads
 ---------------------
 Many threads may use one handle at once. Variables and callers work in a forked child, and
 can be pickled, by their names, to be sent to a process that ``multiprocessing`` starts in
-another way. A dispatcher, and a call under way, stay with the process that made them.
+another way. A dispatcher, an exclusive writer, and a call under way stay with the process that
+made them.
 Ctrl-C interrupts whatever waits.
 """
 
@@ -216,6 +225,8 @@ __all__ = [
     "Contended",
     "Corrupt",
     "DispatcherDied",
+    "Exclusive",
+    "ExclusiveWriter",
     "ForeignOwner",
     "Forked",
     "HostFunctionCaller",
@@ -356,6 +367,13 @@ class ReadOnly(RobotIpcError):
     """The handle was opened with ``read_only=True``."""
 
 
+class Exclusive(RobotIpcError):
+    """A process, maybe this one, is the variable's only writer; the text says which.
+
+    Nobody else can write until that closes its `ExclusiveWriter`, or ends.
+    """
+
+
 class NoFreeSlot(RobotIpcError):
     """Within ``write_timeout`` no slot came free; the text says which processes hold them."""
 
@@ -470,7 +488,8 @@ class Busy(RobotIpcError):
 
 
 class Forked(RobotIpcError):
-    """The dispatcher or call belongs to the process that this one was forked from."""
+    """The dispatcher, exclusive writer or call belongs to the process that this one was
+    forked from."""
 
 
 class Retired(RobotIpcError):
@@ -696,6 +715,15 @@ class _PreparedWrite(ctypes.Structure):
     ]
 
 
+class _PreparedWriter(ctypes.Structure):
+    _fields_ = [
+        ("writer", ctypes.c_void_p),
+        ("timeout_ns", ctypes.c_int64),
+        ("encoding", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+    ]
+
+
 class _Info(ctypes.Structure):
     _fields_ = [
         ("max_size", ctypes.c_uint64),
@@ -807,6 +835,7 @@ _STOPPED = 43
 _BUSY = 44
 _FORKED = 45
 _TRUNCATED = 46
+_EXCLUSIVE = 47
 
 # How far a call is, what became of one that was given up, and how one ended.
 _ENDED = 2
@@ -856,6 +885,7 @@ _ERRORS: Dict[int, Type[RobotIpcError]] = {
     _BUSY: Busy,
     _FORKED: Forked,
     _TRUNCATED: Truncated,
+    _EXCLUSIVE: Exclusive,
 }
 
 # With these a call has ended, and the library tells it once.
@@ -915,6 +945,11 @@ _remove = _bind(_library, "ripc_variable_remove", _status, _pointer, _i64)
 _loan = _bind(_library, "ripc_variable_loan", _status, _pointer, _pointer, _pointer, _pointer)
 _loan_publish = _bind(_library, "ripc_loan_publish", _status, _pointer, _size, _u32, _pointer)
 _loan_free = _bind(_library, "ripc_loan_free", None, _pointer)
+_lead = _bind(_library, "ripc_variable_lead", _status, _pointer, _u32, _i64, _pointer)
+_writer_write = _bind(_library, "ripc_writer_write", _status, *_write_arguments)
+_writer_free = _bind(_library, "ripc_writer_free", None, _pointer)
+_quick_writer_write = _bind(_quick_library, "ripc_writer_write", _status, *_write_arguments)
+_quick_writer_assign = _bind_plainly(_quick_library, "ripc_writer_write_prepared")
 _quick_write = _bind(_quick_library, "ripc_variable_write", _status, *_write_arguments)
 _quick_write_if = _bind(_quick_library, "ripc_variable_write_if", _status, *_write_if_arguments)
 _quick_read = _bind_plainly(_quick_library, "ripc_read_prepared")
@@ -1015,6 +1050,9 @@ _EARLY_COUNT = 1024
 # A thread whose response another one fetched waits in such steps for it to be written
 # down, in seconds.
 _RECORDING_SLICE = 0.0005
+
+# So does one that another thread keeps from using an exclusive writer.
+_BUSY_SLICE = 0.0005
 
 # A dispatcher's thread runs no signal handlers, and whoever stops it wakes it.
 _SERVING_SLICE_NS = 10**9
@@ -1924,16 +1962,42 @@ class HostVariable(Generic[T]):
                 status = _quick_write_if(pointer, replaces, data, size, encoding, 0, stamp)
             if status not in _TRY_AGAIN:
                 return status  # type: ignore[no-any-return]
+        if replaces is None:
+            return self._try_patiently(_write, (pointer, data, size, encoding), stamp)
+        return self._try_patiently(_write_if, (pointer, replaces, data, size, encoding), stamp)
+
+    def _try_patiently(self, function: Any, arguments: Tuple[Any, ...], result: Any) -> int:
+        """Calls a function that gets a time limit, until it succeeds or the write timeout is
+        over. Returns the status."""
         slices = _Slices(self._write_timeout)
         while True:
-            time_ns = slices.next_ns()
-            if replaces is None:
-                status = _write(pointer, data, size, encoding, time_ns, stamp)
-            else:
-                status = _write_if(pointer, replaces, data, size, encoding, time_ns, stamp)
+            status: int = function(*arguments, slices.next_ns(), result)
             is_over = slices.is_over()
-            if status != _INTERRUPTED and (status not in _TRY_AGAIN or is_over):
-                return status  # type: ignore[no-any-return]
+            if status == _BUSY:  # another thread will be done soon, and that is what counts
+                time.sleep(_BUSY_SLICE)
+            elif status != _INTERRUPTED and (status not in _TRY_AGAIN or is_over):
+                return status
+
+    def exclusive_writer(self, timestamps: bool = True) -> "ExclusiveWriter[T]":
+        """Becomes the only writer of the variable, until the result is closed or this process
+        ends. All other writes raise `Exclusive` then, those through this handle too; reading
+        goes on as before.
+
+        For a value that one loop writes, and nobody else shall:
+
+        >>> with pose.exclusive_writer() as writer:
+        ...     writer.data = {"x": 1.0}
+        ...     pose.data = {"x": 2.0}             # somebody else's mistake
+        Traceback (most recent call last):
+        robot_ipc.Exclusive: variable 'pose': process 4711 is its exclusive writer; ...
+
+        timestamps
+            False: its values carry no time, and no clock is asked. Their age raises `NoAge`.
+
+        Raises `Exclusive` if there is one already, which a dead one is not; `NoFreeSlot` if
+        somebody was writing all through ``write_timeout``; and what `write` does.
+        """
+        return ExclusiveWriter(self, timestamps)
 
     # ------------------------------------------------------------------ wait
 
@@ -2052,6 +2116,123 @@ class HostVariable(Generic[T]):
 
     def _refuse(self) -> NoReturn:
         raise Closed("variable {!r}: this handle was closed".format(self._name))
+
+
+class _WriterHandle:
+    """An exclusive writer of the library's."""
+
+    __slots__ = ("pointer", "assigning")
+
+    def __init__(self, variable: "HostVariable[Any]", timestamps: bool) -> None:
+        self.pointer = ctypes.c_void_p()
+        handle = variable._open_handle()  # keeps it: another thread may close meanwhile
+        arguments = (handle.pointer, 0 if timestamps else 1)
+        _check(variable._try_patiently(_lead, arguments, ctypes.byref(self.pointer)))
+        # All threads use it: nothing changes it.
+        self.assigning = ctypes.byref(_PreparedWriter(self.pointer, 0, variable._encoding))
+
+    def __del__(self, free: Any = _writer_free) -> None:
+        if self.pointer:  # in a forked child that lets go of nothing
+            free(self.pointer)
+
+
+class ExclusiveWriter(Generic[T]):
+    """The only writer of a variable, until it is closed, or collected, or its process ends;
+    made by `HostVariable.exclusive_writer`.
+
+    >>> with pose.exclusive_writer() as writer:
+    ...     writer.data = {"x": 1.0}
+
+    Many threads may use it at once. A forked child cannot, and lets go of nothing. It does not
+    need the handle that it was made by to stay open, but to read `data`.
+    """
+
+    __slots__ = ("_variable", "_encode", "_encoding", "_handle", "__weakref__")
+
+    def __init__(self, variable: HostVariable[T], timestamps: bool = True) -> None:
+        self._variable = variable
+        self._encode = variable._codec.encode
+        self._encoding = variable._encoding
+        self._handle: Optional[_WriterHandle] = None
+        self._handle = _WriterHandle(variable, timestamps)
+
+    @property
+    def data(self) -> T:
+        """The latest value, as `HostVariable.data` gives it. Assigning makes a value the latest
+        one, and raises what `write` does.
+
+        >>> writer.data = {"x": 1.0}
+        """
+        return self._variable.data
+
+    @data.setter
+    def data(self, value: T) -> None:
+        handle = self._handle or self._refuse()
+        try:
+            if self._encoding == _PICKLE:  # as in `HostVariable.data`: the quickest way
+                data = _dumps(value, _PROTOCOL)
+                size = len(data)
+            else:
+                data, size = self._encode(value)
+            if size > _QUICK_SIZE or _quick_writer_assign(handle.assigning, data, size):
+                _check(self._put(data, size, None))
+        finally:
+            # With a traceback it would outlive `close`, and others could not write.
+            del handle
+
+    def write(self, value: T) -> int:
+        """Makes `value` the latest value, as assigning to `data` does. Returns its version.
+
+        >>> writer.write({"x": 1.0})
+        2
+
+        Raises `TooLarge`, `NoFreeSlot`, `Retired`, `Corrupt`, `Forked`, `Closed`; what
+        ``pickle`` raises for an object that cannot be pickled; TypeError for a value that is
+        not of the data_format. The value before stays then.
+        """
+        data, size = self._encode(value)
+        stamp = _Stamp()
+        _check(self._put(data, size, ctypes.byref(stamp)))
+        return int(stamp.version)
+
+    def _put(self, data: Any, size: int, stamp: Any) -> int:
+        handle = self._handle or self._refuse()
+        try:
+            pointer, encoding = handle.pointer, self._encoding
+            if size <= _QUICK_SIZE:
+                status: int = _quick_writer_write(pointer, data, size, encoding, 0, stamp)
+                if status != _BUSY and status not in _TRY_AGAIN:
+                    return status
+            arguments = (pointer, data, size, encoding)
+            return self._variable._try_patiently(_writer_write, arguments, stamp)
+        finally:
+            del handle  # as in `data`
+
+    def close(self) -> None:
+        """Lets others write again; the value stays. Every write raises `Closed` from then on.
+        Closing twice is fine, and closing in a forked child does nothing to its parent. A write
+        that another thread is at ends first.
+        """
+        self._handle = None
+
+    def __repr__(self) -> str:
+        state = ": closed" if self._handle is None else ""
+        return "<ExclusiveWriter of {!r}{}>".format(self._variable.name, state)
+
+    def __enter__(self) -> "ExclusiveWriter[T]":
+        if self._handle is None:
+            self._refuse()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an exclusive writer stays in its process, and cannot be pickled")
+
+    def _refuse(self) -> NoReturn:
+        text = "variable {!r}: this exclusive writer was closed"
+        raise Closed(text.format(self._variable.name))
 
 
 # ------------------------------------------------------------------- calling functions

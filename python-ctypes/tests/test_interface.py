@@ -20,11 +20,18 @@ from support import (  # noqa: F401
     tearDownModule,
 )
 import robot_ipc
-from robot_ipc import Call, HostFunctionCaller, HostFunctionDispatcher, HostVariable
+from robot_ipc import (
+    Call,
+    ExclusiveWriter,
+    HostFunctionCaller,
+    HostFunctionDispatcher,
+    HostVariable,
+)
 
 NAMES = """
 BadName BadOption BeingRemoved Busy Call CallTooOld Cancelled CannotUnpickle Closed Contended
-Corrupt DispatcherDied ForeignOwner Forked HostFunctionCaller HostFunctionDispatcher HostVariable
+Corrupt DispatcherDied Exclusive ExclusiveWriter ForeignOwner Forked HostFunctionCaller
+HostFunctionDispatcher HostVariable
 InternalError LibraryNotFound NameRemoved NeverWritten NoAge NoCallOutstanding NoFreeSlot NoSpace
 NotASegment NotFound NotServed OtherFormat PermissionDenied ReadOnly RemoteError ResponseTooLarge
 Retired RobotIpcError Sample SizeMismatch Stopped SystemFailure TimedOut TooLarge TooManyFunctions
@@ -32,16 +39,17 @@ TooManyParticipants TooOld Truncated TunnelFull UnfetchedResponses VersionMismat
 WrongEncoding build_id survive_truncation
 """
 MEMBERS = {
-    HostVariable: """age close data max_size name read read_only sample slots timestamp unlink
+    HostVariable: """age close data exclusive_writer max_size name read read_only sample slots timestamp unlink
         update version wait write""",
+    ExclusiveWriter: "close data write",
     HostFunctionCaller: """call cells close get_response lost_calls max_sz_args max_sz_ret name
         unlink""",
     Call: "cancel done result",
     HostFunctionDispatcher: """add attach close lost_calls max_func_count remove run start stop""",
 }
 NO_ERRORS = """
-HostVariable Sample HostFunctionCaller Call HostFunctionDispatcher build_id survive_truncation
-RobotIpcError
+HostVariable Sample ExclusiveWriter HostFunctionCaller Call HostFunctionDispatcher build_id
+survive_truncation RobotIpcError
 """
 
 
@@ -74,6 +82,7 @@ class Interface(TestCase):
                 "directory=None, namespace=None, send_timeout=1.0, spin=None, arg_format=None, "
                 "ret_format=None, max_arg_size=None, max_ret_size=None",
             ),
+            (HostVariable.exclusive_writer, "timestamps=True"),
             (HostFunctionCaller.get_response, "timeout=None"),
             (Call.result, "timeout=None"),
             (
@@ -151,7 +160,8 @@ class Interface(TestCase):
                      "NO_FREE_SLOT", "CONTENDED", "BEING_REMOVED", "NO_AGE", "OK", "CORRUPT",
                      "RETIRED", "NAME_REMOVED", "BAD_ARGUMENT", "RESPONSE_TOO_LARGE", "RAISED",
                      "DISPATCHER_DIED", "NOT_SERVED", "CALL_TOO_OLD", "REPORTED", "CANCELLED",
-                     "TUNNEL_FULL", "STOPPED", "BUSY", "FORKED", "TRUNCATED"):
+                     "TUNNEL_FULL", "STOPPED", "BUSY", "FORKED", "TRUNCATED",
+                     "EXCLUSIVE"):
             status = getattr(robot_ipc, "_" + name)
             self.assertEqual(robot_ipc._text(name_of(status)), "RIPC_" + name)
 
