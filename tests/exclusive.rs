@@ -70,6 +70,8 @@ fn the_dead_are_taken_over_from() {
 fn who_is_stopped_keeps_it() {
     let scratch = Scratch::new();
     let variable = open(&scratch);
+    // The child may be stopped before its first write.
+    variable.write(&pattern(SIZE, 1)).expect("it is free");
     let mut child = Partner::start(&scratch, CHILD, &["write-exclusively", "led"]);
     child.expect("leads");
     child.signal(Signal::STOP);
