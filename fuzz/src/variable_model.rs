@@ -426,13 +426,7 @@ impl<'a> VariableWorld<'a> {
         let process = self.process(who);
         let me = participant(who);
         let done = act(self, who, interruption, |system| {
-            let once = || {
-                let claim = self.variable.claim_to_loan(system, me, &process.suspects);
-                if claim == Err(ClaimError::NoFreeSlot) {
-                    self.variable.reap_all(system, me);
-                }
-                claim
-            };
+            let once = || self.variable.claim_to_loan(system, me, &process.suspects);
             let claim = patiently(once, |claim| claim == &Err(ClaimError::NoFreeSlot));
             (claim, system.was_interrupted())
         });
@@ -500,13 +494,8 @@ impl<'a> VariableWorld<'a> {
         let me = participant(who);
         let done = act(self, who, interruption, |system| {
             let once = || {
-                let pin = self
-                    .variable
-                    .pin(system, me, &mut process.pins.borrow_mut());
-                if let Err(BorrowError::Crowded | BorrowError::TooManyPinned) = pin {
-                    self.variable.reap_all(system, me);
-                }
-                pin
+                self.variable
+                    .pin(system, me, &mut process.pins.borrow_mut())
             };
             let is_full =
                 |pin: &_| matches!(pin, Err(BorrowError::Crowded | BorrowError::TooManyPinned));

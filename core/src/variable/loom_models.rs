@@ -287,6 +287,23 @@ impl Party {
         self.variable.memory().0.held[index].store(0, Release);
     }
 
+    /// Borrows the latest value, if it can be had, looks at it twice, and gives it back.
+    fn read_in_place(&self) {
+        let (segment, mut pins) = (self.variable.memory(), Pins::new());
+        match self.variable.pin(self, self.me, &mut pins) {
+            Ok(pin) => {
+                let number = pin.sample().encoding.0;
+                assert_eq!(pin.sample().version, START + u64::from(number));
+                segment.0.slots[pin.slot() as usize].exclusive.with(|_| {
+                    assert_eq!(segment.payload(pin.slot()), [number; 2]);
+                    assert_eq!(segment.payload(pin.slot()), [number; 2]);
+                });
+                self.variable.unpin(self, self.me, &mut pins, pin);
+            }
+            Err(error) => assert_eq!(error, BorrowError::Read(ReadError::Contended)),
+        }
+    }
+
     /// The latest number and its version, all parts agreeing.
     fn read(&self) -> Result<(u32, u64), ReadError> {
         let mut bytes = [0; 8];

@@ -94,7 +94,7 @@ impl HostVariable {
 
 impl ExclusiveWriter {
     /// Whether values carry the time at which they were written, as they do unless told
-    /// otherwise. Without it a write asks no clock, which is half of its cost; `age` and
+    /// otherwise. Without it a write asks no clock, which is most of its cost; `age` and
     /// `max_age` are errors then.
     #[must_use]
     pub fn timestamps(mut self, has_times: bool) -> Self {

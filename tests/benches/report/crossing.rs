@@ -14,7 +14,8 @@
 //! that finds three different ones has been given a torn value, and ends.
 
 use crate::Context;
-use crate::measuring::{Operation, Rows, interleave, now, percentiles, spin_until};
+use crate::measuring::{Operation, Rows, interleave, percentiles};
+use crate::pace::{now, repeat, spin_until};
 use crate::peers;
 use crate::variable::{Aligned, SIZES, open, text, touch_all_slots};
 use crate::worker::{Worker, serve, soon};
@@ -273,25 +274,6 @@ pub(crate) fn act(arguments: &[&str]) {
             unknown => panic!("what is '{unknown}'?"),
         }
     });
-}
-
-/// The nanoseconds of one of as many as there is time for.
-fn repeat(size: usize, start: u64, end: u64, mut once: impl FnMut()) -> f64 {
-    // Looking at the clock must cost next to nothing.
-    let batch = ((1 << 20) / size).clamp(1, 64);
-    spin_until(start);
-    let start = now();
-    let mut count = 0;
-    loop {
-        for _ in 0..batch {
-            once();
-        }
-        count += batch;
-        let time = now();
-        if time >= end {
-            return (time - start) as f64 / count as f64;
-        }
-    }
 }
 
 fn publish(opened: &mut Opened, start: u64, end: u64, gap: u64) -> f64 {

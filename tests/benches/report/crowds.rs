@@ -5,7 +5,8 @@
 //! accepted and lost, or torn when it is read, is a fault and no figure.
 
 use crate::Context;
-use crate::measuring::{Operation, interleave, now, processor_time};
+use crate::measuring::{Operation, interleave, processor_time};
+use crate::pace::now;
 use crate::variable::{open, text};
 use crate::worker::{Worker, serve, soon};
 use robot_ipc::{HostVariable, VariableOptions};

@@ -6,7 +6,8 @@
 //! - *named pipe*: both sleep in a read. It is what a program does without a library.
 
 use crate::Context;
-use crate::measuring::{keep_on, now};
+use crate::measuring::keep_on;
+use crate::pace::now;
 use crate::worker::{Worker, serve};
 use robot_ipc_core::sync::Ordering::{Acquire, Release};
 use rustix::fs::{CWD, Mode, mkfifoat};

@@ -17,6 +17,7 @@ mod function;
 mod host;
 mod machine;
 mod measuring;
+mod pace;
 mod peers;
 mod plot;
 mod python;

@@ -5,9 +5,10 @@
 //! comparison take turns of some milliseconds, round after round: what disturbs one disturbs
 //! all. A figure is the median of the rounds, with the smallest and the largest one.
 
+use crate::pace::nanoseconds;
 use crate::row::Row;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::ClockId;
 use std::time::{Duration, Instant};
 
 /// How thoroughly.
@@ -179,26 +180,9 @@ pub(crate) fn percentiles(times: &mut [f64], parts: &[f64]) -> Vec<f64> {
     parts.iter().map(at).collect()
 }
 
-/// Nanoseconds of the clock that all processes share.
-pub(crate) fn now() -> u64 {
-    nanoseconds(ClockId::Monotonic)
-}
-
 /// Nanoseconds that this thread has had a processor.
 pub(crate) fn processor_time() -> u64 {
     nanoseconds(ClockId::ThreadCPUTime)
-}
-
-fn nanoseconds(clock: ClockId) -> u64 {
-    let time = clock_gettime(clock);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
-/// Spins until [`now`] is that late.
-pub(crate) fn spin_until(time: u64) {
-    while now() < time {
-        std::hint::spin_loop();
-    }
 }
 
 /// The processors that this program may use.

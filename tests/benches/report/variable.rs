@@ -7,7 +7,8 @@
 //! are slots. Both copies lie in memory of the same kind as the variable.
 
 use crate::Context;
-use crate::measuring::{Operation, Rows, interleave, interleave_on, now};
+use crate::measuring::{Operation, Rows, interleave, interleave_on};
+use crate::pace::now;
 use crate::peers;
 use crate::worker::Worker;
 use robot_ipc::variable::ExclusiveWriter;

@@ -5,7 +5,7 @@
 //! time at which to start, by the clock that they share.
 
 use crate::Context;
-use crate::measuring::now;
+use crate::pace::now;
 use std::cell::RefCell;
 use std::io::BufRead;
 use std::process::Command;

@@ -3,7 +3,8 @@
 //! As in the report's own processes, a value carries a number at its start, in its middle and
 //! at its end, and a reader that finds different ones has been given a torn value.
 
-use crate::place::{Failure, Kind, Place, now, repeat, spin_until};
+use crate::pace::{now, repeat, spin_until};
+use crate::place::{Failure, Kind, Place};
 use iceoryx2::port::reader::EntryHandle;
 use iceoryx2::port::writer::EntryHandleMut;
 use std::hint::black_box;

@@ -1,6 +1,7 @@
 //! A call and its answer: iceoryx2's request and response, both sides polling all the time.
 
-use crate::place::{Failure, Kind, Place, now};
+use crate::pace::now;
+use crate::place::{Failure, Kind, Place};
 use iceoryx2::port::client::Client;
 use iceoryx2::port::server::Server;
 use std::hint::{black_box, spin_loop};

@@ -25,6 +25,8 @@
 
 mod blackboard;
 mod call;
+#[path = "../../benches/report/pace.rs"]
+mod pace;
 mod place;
 
 use place::{Failure, Place};

@@ -78,21 +78,7 @@ pub(super) fn borrower_and_writer() {
             Err(error) => assert_eq!(error, WriteError::Claim(ClaimError::NoFreeSlot)),
         }
     });
-    let mut pins = Pins::new();
-    match borrower.variable.pin(&borrower, borrower.me, &mut pins) {
-        Ok(pin) => {
-            let number = pin.sample().encoding.0;
-            assert_eq!(pin.sample().version, START + u64::from(number));
-            segment.0.slots[pin.slot() as usize].exclusive.with(|_| {
-                assert_eq!(segment.payload(pin.slot()), [number; 2]);
-                assert_eq!(segment.payload(pin.slot()), [number; 2]);
-            });
-            borrower
-                .variable
-                .unpin(&borrower, borrower.me, &mut pins, pin);
-        }
-        Err(error) => assert_eq!(error, BorrowError::Read(ReadError::Contended)),
-    }
+    borrower.read_in_place();
     writer.join().unwrap();
     assert_eq!(borrower.variable.pinned_slots(), 0);
 }
