@@ -31,7 +31,6 @@ pub(crate) struct BriefLock<T> {
 unsafe impl<T: Send> Sync for BriefLock<T> {}
 
 impl<T> BriefLock<T> {
-    #[cfg(feature = "ffi")]
     pub(crate) fn new(value: T) -> Self {
         BriefLock {
             locked: AtomicU32::new(0),

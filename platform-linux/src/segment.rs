@@ -16,7 +16,7 @@ mod layout;
 mod participation;
 mod removal;
 
-pub(crate) use layout::{Layout, lived_within};
+pub(crate) use layout::{Layout, Quota, lived_within};
 pub use participation::Census;
 pub(crate) use participation::Registration;
 

@@ -309,6 +309,24 @@ impl SharedWords {
         &self.words[index]
     }
 
+    /// The bytes of `count` words from `index` on, to be copied as those of a variable are.
+    ///
+    /// # Panics
+    /// There are not so many, or they do not begin at a cache line.
+    #[must_use]
+    pub fn bytes(&self, index: usize, count: usize) -> robot_ipc_core::words::Words<'static> {
+        let words = &self.words[index..][..count];
+        assert!(index.is_multiple_of(16) && count.is_multiple_of(16));
+        // SAFETY: so many bytes of a mapping that stays, from a multiple of 64 on; nobody
+        // uses them otherwise at the same time.
+        unsafe {
+            robot_ipc_core::words::Words::new(
+                core::ptr::NonNull::from_ref(words).cast(),
+                4 * count,
+            )
+        }
+    }
+
     /// Sleeps while a word has that value, for a second at most.
     pub fn sleep(&self, index: usize, value: u32) {
         use rustix::thread::futex::{Flags, wait};

@@ -267,7 +267,7 @@ pub unsafe extern "C" fn ripc_caller_call(
         // SAFETY: as the caller promises.
         let bytes = unsafe { to_read(data, size)? };
         let limit = timeout(timeout_ns).unwrap_or(caller.send_timeout());
-        let id = caller.send(bytes, Encoding(encoding), limit)?;
+        let id = caller.send(bytes, Encoding(encoding), limit)?.id;
         // SAFETY: as the caller promises.
         unsafe { put(call, id) };
         Ok(())

@@ -215,14 +215,14 @@ pub unsafe extern "C" fn ripc_call_prepared(
             )
         };
         let encoding = Encoding(call.encoding);
-        let number = caller.caller.send(bytes, encoding, Duration::ZERO)?;
-        call.response.call = number;
+        let sent = caller.caller.send(bytes, encoding, Duration::ZERO)?;
+        call.response.call = sent.id;
         let capacity = usize::try_from(call.capacity).unwrap_or(usize::MAX);
         // SAFETY: as the caller promises.
         let done = unsafe {
             receive_into(
                 caller,
-                Which::Number(number),
+                Which::Sent(sent),
                 call.buffer,
                 capacity,
                 call.timeout_ns,
@@ -230,7 +230,7 @@ pub unsafe extern "C" fn ripc_call_prepared(
             )
         };
         // Also of a one-way call, which brings no response.
-        call.response.call = number;
+        call.response.call = sent.id;
         done
     })
 }

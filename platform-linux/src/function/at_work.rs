@@ -11,8 +11,9 @@
 use super::doorbells::{Control, Listener, MAX_BELLS, has_wait_any, sleep_error};
 use super::incoming::IncomingCall;
 use super::rounds::{FEW_FUNCTIONS, Noted, Rounds};
-use super::serving::{Serving, this_thread};
+use super::serving::{Serving, this_thread, work_for};
 use super::{Mapped, TunnelSegment};
+use crate::brief::BriefLock;
 use crate::error::{Error, Reason, Result};
 use crate::spinning::{Spin, Turn};
 use crate::{clock, fork, futex};
@@ -47,8 +48,10 @@ pub(super) struct Function {
     pub(super) segment: Arc<TunnelSegment>,
     pub(super) lost_calls: u32,
     pub(super) max_age: Option<Duration>,
+    /// Of its dispatcher.
+    pub(super) at_work: Arc<AtWork>,
     /// Where the arguments of the call that is being served lie.
-    pub(super) arguments: Mutex<Box<[u8]>>,
+    pub(super) arguments: BriefLock<Box<[u8]>>,
     pub(super) callback: Mutex<Option<Callback>>,
     pub(super) serving: Mutex<Option<Serving>>,
     pub(super) listener: Mutex<Option<Listener>>,
@@ -103,6 +106,26 @@ pub(super) enum Phase {
     Stopped,
 }
 
+/// Which call a dispatcher is at work for.
+#[derive(Debug, Default)]
+pub(super) struct AtWork {
+    /// The thread that has taken a call which has no reply yet, or 0.
+    thread: AtomicUsize,
+    /// A call was taken and has no reply yet.
+    is_replying: AtomicBool,
+}
+
+impl AtWork {
+    pub(super) fn has_taken(&self) {
+        self.thread.store(this_thread(), Relaxed);
+    }
+
+    pub(super) fn has_replied(&self) {
+        self.thread.store(0, Relaxed);
+        self.is_replying.store(false, Relaxed);
+    }
+}
+
 /// What a dispatcher and its thread share.
 pub(super) struct Inner {
     pub(super) max_functions: usize,
@@ -116,14 +139,11 @@ pub(super) struct Inner {
     pub(super) is_looking: AtomicBool,
     /// Held by whoever does.
     pub(super) rounds: Mutex<Rounds>,
-    /// The thread that has taken a call which has no reply yet, or 0.
-    pub(super) at_work: AtomicUsize,
+    pub(super) at_work: Arc<AtWork>,
     /// The thread that is inside a callback, or 0: also after the callback has replied.
     pub(super) in_callback: AtomicUsize,
     /// The dispatcher's own thread, or 0.
     pub(super) own_thread: AtomicUsize,
-    /// A call was taken and has no reply yet.
-    pub(super) is_replying: AtomicBool,
     /// A [`Phase`].
     pub(super) phase: AtomicU32,
     pub(super) generation: u32,
@@ -166,14 +186,9 @@ impl Inner {
         lock(&self.functions).iter().any(is_it)
     }
 
-    pub(super) fn has_replied(&self) {
-        self.at_work.store(0, Relaxed);
-        self.is_replying.store(false, Relaxed);
-    }
-
     /// Whether the calling thread has taken a call that has no reply yet.
     pub(super) fn is_at_work_here(&self) -> bool {
-        self.generation == fork::generation() && self.at_work.load(Relaxed) == this_thread()
+        self.generation == fork::generation() && self.at_work.thread.load(Relaxed) == this_thread()
     }
 
     pub(super) fn check_generation(&self) -> Result<()> {
@@ -247,20 +262,31 @@ impl Inner {
         self: &Arc<Inner>,
         timeout: Option<Duration>,
     ) -> Result<IncomingCall, NoNextCall> {
+        let (_looking, mut rounds) = self.begin_to_look()?;
+        self.next_call_in(&mut rounds, timeout)
+    }
+
+    /// Makes sure that nobody else looks for a call meanwhile.
+    fn begin_to_look(&self) -> Result<(Looking<'_>, MutexGuard<'_, Rounds>)> {
         self.check_generation()?;
-        let busy = || Error::without_subject(Reason::Busy);
         if self.is_looking.swap(true, Acquire) {
-            return Err(busy().into());
+            return Err(Error::without_subject(Reason::Busy));
         }
-        let _looking = Looking(&self.is_looking);
-        let mut rounds = lock(&self.rounds);
-        if self.is_replying.load(Relaxed) {
-            return Err(busy().into());
+        Ok((Looking(&self.is_looking), lock(&self.rounds)))
+    }
+
+    fn next_call_in(
+        self: &Arc<Inner>,
+        rounds: &mut Rounds,
+        timeout: Option<Duration>,
+    ) -> Result<IncomingCall, NoNextCall> {
+        if self.at_work.is_replying.load(Relaxed) {
+            return Err(Error::without_subject(Reason::Busy).into());
         }
         // Not if there is no limit: it takes longer than to find a call.
         let start = timeout.map(|timeout| (Instant::now(), timeout));
         // Not only behind a sleep: a busy one has to look around, too.
-        self.look_around(&mut rounds)?;
+        self.look_around(rounds)?;
         let mut turn = None;
         let is_over_at_once = timeout == Some(Duration::ZERO);
         loop {
@@ -274,12 +300,12 @@ impl Inner {
                 return Err(Error::without_subject(Reason::Stopped).into());
             }
             if rounds.noted_at != Some(control) {
-                self.note_functions(&mut rounds, control)?;
+                self.note_functions(rounds, control)?;
             }
             // Not to look at all bells for each call of one function.
             let expects = !is_over_at_once && turn.is_none() && rounds.expects_last();
             let is_quiet = expects
-                || match self.look(&mut rounds)? {
+                || match self.look(rounds)? {
                     Look::Call(call) => return Ok(call),
                     Look::Again => false,
                     Look::Quiet => true,
@@ -334,11 +360,11 @@ impl Inner {
                 rounds.heard = heard.get();
                 continue;
             }
-            match self.sleep(&mut rounds, control, left)? {
+            match self.sleep(rounds, control, left)? {
                 futex::Wakened::BySignal => {
                     return Err(Error::without_subject(Reason::Interrupted).into());
                 }
-                futex::Wakened::LookAgain => self.look_around(&mut rounds)?,
+                futex::Wakened::LookAgain => self.look_around(rounds)?,
             }
         }
     }
@@ -386,8 +412,9 @@ impl Inner {
                 noted.has_left = noted.quiet_since.is_some_and(is_left);
                 noted.lookout.expect_more(noted.has_left);
                 let Some(max_age) = function.refuses(&taken) else {
-                    self.is_replying.store(true, Relaxed);
-                    let call = IncomingCall::new(self, function, me, taken);
+                    self.at_work.is_replying.store(true, Relaxed);
+                    work_for(self);
+                    let call = IncomingCall::new(function, me, taken);
                     if function.segment.is_lost() {
                         // Its arguments may be zeros.
                         drop(call);
@@ -526,11 +553,24 @@ impl Inner {
     // -------------------------------------------------------------------- run
 
     pub(super) fn run(self: &Arc<Inner>, timeout: Option<Duration>) -> Result<()> {
+        // For as long as it serves: nobody else can look anyway.
+        let (_looking, mut rounds) = self.begin_to_look()?;
+        let ended = self.run_in(&mut rounds, timeout);
+        // Those that their own callback has removed: see `take_out`.
+        let is_there = |noted: &Noted| !noted.function.is_removed.load(Relaxed);
+        rounds.functions.retain(is_there);
+        ended
+    }
+
+    fn run_in(self: &Arc<Inner>, rounds: &mut Rounds, timeout: Option<Duration>) -> Result<()> {
         let start = Instant::now();
         loop {
             let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
-            match self.next_call(left) {
-                Ok(call) => self.serve(call),
+            match self.next_call_in(rounds, left) {
+                Ok(call) => {
+                    let noted = &rounds.functions[rounds.last_index()];
+                    self.serve(&noted.function, call);
+                }
                 Err(NoNextCall {
                     error,
                     lost: Some(_),
@@ -551,8 +591,7 @@ impl Inner {
     }
 
     /// Runs the function of a call. Whatever it does, the dispatcher goes on.
-    fn serve(&self, call: IncomingCall) {
-        let function = Arc::clone(call.served_by());
+    fn serve(&self, function: &Function, call: IncomingCall) {
         self.in_callback.store(this_thread(), Relaxed);
         let mut callback = lock(&function.callback);
         let done = match &mut *callback {

@@ -1,8 +1,8 @@
 //! Calling a function.
 
 use super::options::{FunctionOptions, sizes};
-use super::outstanding::{Outstanding, Which};
-use super::receiving::{Buffer, Received, raised};
+use super::outstanding::{Outstanding, Sent, Which};
+use super::receiving::{Buffer, Limit, Received, raised};
 use super::{Mapped, TunnelSegment, TypedCaller};
 use crate::error::{Error, FunctionSizes, Reason, Result};
 use crate::fork::PerProcess;
@@ -13,7 +13,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use robot_ipc_core::codec::{Codec, Encoding};
 use robot_ipc_core::tunnel::{Call, Withdrawal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A function of another process, or of this one, to be called.
 ///
@@ -177,8 +177,8 @@ impl HostFunctionCaller {
     /// # Errors
     /// As `call`.
     pub fn call_encoded(&self, arguments: &[u8], encoding: Encoding) -> Result<PendingCall<'_>> {
-        let id = self.send(arguments, encoding, self.send_timeout)?;
-        Ok(PendingCall { caller: self, id })
+        let sent = self.send(arguments, encoding, self.send_timeout)?;
+        Ok(PendingCall::new(self, sent))
     }
 
     /// Calls the function and waits for its response; `None` if it returns nothing.
@@ -202,13 +202,12 @@ impl HostFunctionCaller {
         encoding: Encoding,
         timeout: Duration,
     ) -> Result<Option<Response>> {
-        let start = Instant::now();
-        let limit = self.send_timeout.min(timeout);
-        let id = self.send(arguments, encoding, limit)?;
-        let left = timeout.saturating_sub(start.elapsed());
-        let response = self.response(Which::Number(id), Some(left));
+        let send_timeout = self.send_timeout.min(timeout);
+        let sent = self.send(arguments, encoding, send_timeout)?;
+        let limit = Limit::since(sent.waited_since, timeout);
+        let response = self.response(Which::Sent(sent), limit);
         if response.is_err() {
-            self.withdraw(id);
+            self.withdraw(sent.id);
         }
         response
     }
@@ -264,9 +263,9 @@ impl HostFunctionCaller {
         }
     }
 
-    fn response(&self, which: Which, timeout: Option<Duration>) -> Result<Option<Response>> {
+    fn response(&self, which: Which, limit: impl Into<Limit>) -> Result<Option<Response>> {
         let mut bytes = Vec::new();
-        let (_, received) = self.receive(which, &mut Buffer::Grows(&mut bytes), timeout);
+        let (_, received) = self.receive(which, &mut Buffer::Grows(&mut bytes), limit);
         match received? {
             Received::Value(part) => Ok(Some(Response {
                 bytes,
@@ -339,18 +338,18 @@ impl Drop for HostFunctionCaller {
 #[derive(Clone, Copy, Debug)]
 pub struct PendingCall<'a> {
     caller: &'a HostFunctionCaller,
-    id: u64,
+    sent: Sent,
 }
 
 impl<'a> PendingCall<'a> {
-    pub(super) fn new(caller: &'a HostFunctionCaller, id: u64) -> Self {
-        PendingCall { caller, id }
+    pub(super) fn new(caller: &'a HostFunctionCaller, sent: Sent) -> Self {
+        PendingCall { caller, sent }
     }
 
     /// Its number among the calls of its handle, never 0.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.id
+        self.sent.id
     }
 
     /// Waits for the response of this call, for at most `timeout` (`None`: without
@@ -361,7 +360,7 @@ impl<'a> PendingCall<'a> {
     /// As [`next_response`](HostFunctionCaller::next_response); its end was told
     /// already.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<Option<Response>> {
-        self.caller.response(Which::Number(self.id), timeout)
+        self.caller.response(Which::Sent(self.sent), timeout)
     }
 
     /// As [`wait`](PendingCall::wait), into a buffer of one's own: nothing is allocated.
@@ -375,7 +374,7 @@ impl<'a> PendingCall<'a> {
         timeout: Option<Duration>,
     ) -> Result<Option<ResponsePart>> {
         self.caller
-            .response_into(Which::Number(self.id), buffer, timeout)
+            .response_into(Which::Sent(self.sent), buffer, timeout)
     }
 
     /// Where it is.
@@ -383,11 +382,11 @@ impl<'a> PendingCall<'a> {
     /// # Errors
     /// The function's file was removed behind our back.
     pub fn progress(&self) -> Result<Progress> {
-        self.caller.progress(self.id)
+        self.caller.progress(self.sent.id)
     }
 
     /// Takes the call back: it never starts later, and a response is discarded.
     pub fn cancel(self) -> Withdrawal {
-        self.caller.withdraw(self.id)
+        self.caller.withdraw(self.sent.id)
     }
 }

@@ -12,6 +12,7 @@ use super::at_work::{Callback, Function, FunctionId, Inner, NoNextCall, OnError,
 use super::incoming::{IncomingCall, IntoReply, Reply};
 use super::rounds::Rounds;
 use super::serving::this_thread;
+use crate::brief::BriefLock;
 use crate::error::{Error, FunctionSizes, Reason, Result};
 use crate::fork;
 use crate::spinning::{DEFAULT_SPIN, Spin};
@@ -121,10 +122,9 @@ impl DispatcherOptions {
                 next_id: Mutex::new(1),
                 is_looking: AtomicBool::new(false),
                 rounds: Mutex::new(Rounds::default()),
-                at_work: AtomicUsize::new(0),
+                at_work: Arc::default(),
                 in_callback: AtomicUsize::new(0),
                 own_thread: AtomicUsize::new(0),
-                is_replying: AtomicBool::new(false),
                 phase: AtomicU32::new(Phase::New as u32),
                 generation: fork::generation(),
             }),
@@ -257,7 +257,8 @@ impl HostFunctionDispatcher {
             segment,
             lost_calls,
             max_age: options.max_age,
-            arguments: Mutex::new(vec![0; size].into_boxed_slice()),
+            at_work: Arc::clone(&inner.at_work),
+            arguments: BriefLock::new(vec![0; size].into_boxed_slice()),
             callback: Mutex::new(callback),
             serving: Mutex::new(None),
             listener: Mutex::new(None),

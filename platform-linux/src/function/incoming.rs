@@ -1,14 +1,14 @@
 //! One call that is being served.
 
-use super::at_work::{Function, Inner};
-use super::{Mapped, serving};
+use super::Mapped;
+use super::at_work::Function;
 use crate::error::{Reason, Result};
 use crate::fork;
 use core::sync::atomic::Ordering::Relaxed;
 use robot_ipc_core::codec::{Codec, EncodeError, Encoding, Full, Sink};
 use robot_ipc_core::participant::Participant;
 use robot_ipc_core::tunnel::{Outcome, Part, Taken};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// A call that a dispatcher has taken, with a private copy of its arguments. It is
 /// ended by one of the replies; dropped without one, its caller learns that the
@@ -18,7 +18,6 @@ use std::sync::{Arc, PoisonError};
 /// call is the parent's.
 #[derive(Debug)]
 pub struct IncomingCall {
-    dispatcher: Arc<Inner>,
     function: Arc<Function>,
     me: Participant,
     taken: Option<Taken>,
@@ -28,25 +27,17 @@ pub struct IncomingCall {
 
 impl IncomingCall {
     pub(super) fn new(
-        dispatcher: &Arc<Inner>,
         function: &Arc<Function>,
         me: Participant,
         taken: Taken,
     ) -> IncomingCall {
         // Allocated when the function was added; one call at a time has it.
-        let mut arguments = core::mem::take(
-            &mut *function
-                .arguments
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let mut arguments = function.arguments.with(core::mem::take);
         let length = taken.argument().length as usize;
         function
             .tunnel()
             .copy_argument(&taken, &mut arguments[..length]);
-        serving::work_for(dispatcher);
         IncomingCall {
-            dispatcher: Arc::clone(dispatcher),
             function: Arc::clone(function),
             me,
             taken: Some(taken),
@@ -63,10 +54,6 @@ impl IncomingCall {
     #[must_use]
     pub fn function(&self) -> super::FunctionId {
         self.function.id
-    }
-
-    pub(super) fn served_by(&self) -> &Arc<Function> {
-        &self.function
     }
 
     /// The arguments: nobody else can change them.
@@ -251,12 +238,10 @@ impl Drop for IncomingCall {
             let system = self.function.segment.system();
             self.function.tunnel().abandon(&system, self.me, taken);
         }
-        *self
-            .function
-            .arguments
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = core::mem::take(&mut self.arguments);
-        self.dispatcher.has_replied();
+        let mut arguments = core::mem::take(&mut self.arguments);
+        let place = &self.function.arguments;
+        place.with(|place| core::mem::swap(place, &mut arguments));
+        self.function.at_work.has_replied();
     }
 }
 

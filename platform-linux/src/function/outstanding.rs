@@ -25,6 +25,17 @@ pub(super) struct Entry {
     pub(super) looked_at: Option<Instant>,
 }
 
+/// A call that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// Its number among the calls of its handle.
+    pub(crate) id: u64,
+    /// Where it is; `None` if it is one-way.
+    pub(super) call: Option<Call>,
+    /// Since when it waited for a cell, if it had to.
+    pub(super) waited_since: Option<Instant>,
+}
+
 /// Of which call somebody wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Which {
@@ -32,6 +43,23 @@ pub(crate) enum Which {
     Oldest,
     /// The one with this number.
     Number(u64),
+    /// This one.
+    Sent(Sent),
+}
+
+impl Which {
+    /// Its number, if that was told.
+    pub(super) fn number(self) -> Option<u64> {
+        match self {
+            Which::Oldest => None,
+            Which::Number(id) | Which::Sent(Sent { id, .. }) => Some(id),
+        }
+    }
+}
+
+/// The numbers of the calls that this very process makes come behind this one.
+pub(super) fn first_id() -> u64 {
+    u64::from(fork::generation()) << GENERATION_SHIFT
 }
 
 /// The calls of one handle, the oldest first.
@@ -51,7 +79,7 @@ pub(super) struct Outstanding {
 impl Outstanding {
     pub(super) fn new() -> Self {
         Outstanding {
-            next_id: (u64::from(fork::generation()) << GENERATION_SHIFT) + 1,
+            next_id: first_id() + 1,
             entries: VecDeque::with_capacity(CAPACITY),
             something_ended: false,
             served_at: None,
@@ -79,7 +107,8 @@ impl Outstanding {
                 self.something_ended = true;
             }
         }
-        let id = self.next_number();
+        let id = self.next_id;
+        self.next_id += 1;
         self.entries.push_back(Entry {
             id,
             call,
@@ -90,19 +119,12 @@ impl Outstanding {
         id
     }
 
-    /// The number of a call that is being made.
-    pub(super) fn next_number(&mut self) -> u64 {
-        let id = self.next_id;
-        self.next_id += 1;
-        id
-    }
-
     /// Where the call is in the list.
     pub(super) fn position(&self, which: Which) -> Option<usize> {
-        match which {
-            Which::Oldest => (!self.entries.is_empty()).then_some(0),
+        match which.number() {
+            None => (!self.entries.is_empty()).then_some(0),
             // They are in order, and most are the newest.
-            Which::Number(id) => self.entries.iter().rposition(|entry| entry.id == id),
+            Some(id) => self.entries.iter().rposition(|entry| entry.id == id),
         }
     }
 }

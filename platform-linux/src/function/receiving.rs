@@ -1,7 +1,7 @@
 //! Waiting for the end of a call.
 
 use super::caller::{HostFunctionCaller, Progress};
-use super::outstanding::{Entry, Outstanding, Which};
+use super::outstanding::{Entry, Outstanding, Sent, Which};
 use super::serving;
 use crate::error::{Reason, Result, Stage};
 use crate::futex;
@@ -47,6 +47,48 @@ impl Buffer<'_> {
     }
 }
 
+/// How long to wait for the end of a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    /// `None`: without end.
+    timeout: Option<Duration>,
+    /// Since when; `None`: since it is first asked for. Reading the clock takes longer than
+    /// many a wait.
+    start: Option<Instant>,
+}
+
+impl From<Option<Duration>> for Limit {
+    fn from(timeout: Option<Duration>) -> Self {
+        let start = None;
+        Limit { timeout, start }
+    }
+}
+
+impl Limit {
+    /// Such a time since `start`.
+    pub(super) fn since(start: Option<Instant>, timeout: Duration) -> Limit {
+        let timeout = Some(timeout);
+        Limit { timeout, start }
+    }
+
+    /// Whether there is no time at all.
+    fn is_none(&self) -> bool {
+        self.timeout == Some(Duration::ZERO)
+    }
+
+    fn start(&mut self) -> Instant {
+        *self.start.get_or_insert_with(Instant::now)
+    }
+
+    /// How much time is left.
+    fn left(&mut self) -> Duration {
+        match self.timeout {
+            None => Duration::MAX,
+            Some(timeout) => timeout.saturating_sub(self.start().elapsed()),
+        }
+    }
+}
+
 /// What one look at the calls has shown.
 enum Look {
     /// The call of that number (0: none) has come to this.
@@ -78,29 +120,32 @@ impl HostFunctionCaller {
         &self,
         which: Which,
         buffer: &mut Buffer<'_>,
-        timeout: Option<Duration>,
+        limit: impl Into<Limit>,
     ) -> (u64, Result<Received>) {
+        let mut limit = limit.into();
         if self.is_one_way() {
             return (0, Ok(Received::Nothing));
         }
-        if let Which::Number(id) = which
+        if let Some(id) = which.number()
             && !Outstanding::is_own(id)
         {
             let what = "the call";
             return (id, Err(self.error(Reason::Forked { what })));
         }
-        let start = Instant::now();
         let mut turn = None;
-        if timeout != Some(Duration::ZERO) {
+        if !limit.is_none() {
             // The cell itself is looked at when there is something to see: until then its
             // dispatcher needs it.
-            let call = {
-                let outstanding = self.outstanding();
-                let index = outstanding.position(which);
-                index.map(|index| outstanding.entries[index].call)
+            let call = match which {
+                Which::Sent(Sent { call, .. }) => call,
+                Which::Oldest | Which::Number(_) => {
+                    let outstanding = self.outstanding();
+                    let index = outstanding.position(which);
+                    index.map(|index| outstanding.entries[index].call)
+                }
             };
             if let Some(call) = call {
-                let turn = turn.insert(self.spin.turn(timeout.unwrap_or(Duration::MAX)));
+                let turn = turn.insert(self.spin.turn(limit.timeout.unwrap_or(Duration::MAX)));
                 turn.at_once(self.has_ended(call));
             }
         }
@@ -113,20 +158,20 @@ impl HostFunctionCaller {
             };
             // Who does not wait may look.
             if core::mem::take(&mut is_first)
-                && timeout != Some(Duration::ZERO)
+                && !limit.is_none()
                 && let Err(error) = serving::check_not_alone(&self.segment)
             {
                 return (pending.id, Err(error));
             }
-            let turn = turn.get_or_insert_with(|| self.spin.turn(timeout.unwrap_or(Duration::MAX)));
-            match self.wait_a_while(&pending, turn, start, timeout) {
+            let turn = turn.get_or_insert_with(|| self.spin.turn(limit.left()));
+            match self.wait_a_while(&pending, turn, &mut limit) {
                 Ok(Waited::GoOn) => {}
                 Ok(Waited::TimeIsUp) => {
                     let last = self.look(&mut self.outstanding(), which, buffer);
                     return match last {
                         Look::Ended(id, received) => (id, received),
                         Look::GoesOn(pending) => {
-                            let waited = start.elapsed();
+                            let waited = limit.start().elapsed();
                             let stage = self.stage(&pending);
                             let reason = Reason::CallTimedOut { waited, stage };
                             (pending.id, Err(self.error(reason)))
@@ -150,15 +195,12 @@ impl HostFunctionCaller {
         &self,
         pending: &Pending,
         turn: &mut Turn<'_>,
-        start: Instant,
-        timeout: Option<Duration>,
+        limit: &mut Limit,
     ) -> Result<Waited> {
         let core = self.core();
         let word = core.word_of(pending.call);
-        let left = match timeout {
-            None => Duration::MAX,
-            Some(timeout) => timeout.saturating_sub(start.elapsed()),
-        };
+        let start = limit.start();
+        let left = limit.left();
         if left > Duration::ZERO {
             if turn.until(self.has_ended(pending.call)) {
                 return Ok(Waited::GoOn);
@@ -184,9 +226,10 @@ impl HostFunctionCaller {
             // The others that served it may have gone.
             serving::check_not_alone(&self.segment)?;
         }
-        Ok(match timeout {
-            Some(timeout) if start.elapsed() >= timeout => Waited::TimeIsUp,
-            _ => Waited::GoOn,
+        Ok(if limit.left().is_zero() {
+            Waited::TimeIsUp
+        } else {
+            Waited::GoOn
         })
     }
 
@@ -214,13 +257,9 @@ impl HostFunctionCaller {
                         Ok(Received::Nothing)
                     }
                     Which::Oldest => Err(self.error(Reason::NoCall)),
-                    Which::Number(_) => Err(self.error(Reason::Reported)),
+                    _ => Err(self.error(Reason::Reported)),
                 };
-                let id = match which {
-                    Which::Oldest => 0,
-                    Which::Number(id) => id,
-                };
-                return Look::Ended(id, told);
+                return Look::Ended(which.number().unwrap_or(0), told);
             };
             let entry = &outstanding.entries[index];
             let (id, call, is_abandoned) = (entry.id, entry.call, self.is_abandoned(entry));

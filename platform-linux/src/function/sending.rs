@@ -2,9 +2,9 @@
 
 use super::Mapped;
 use super::caller::HostFunctionCaller;
-use super::outstanding::Outstanding;
-use crate::error::{CellHolder, CellHolders, Reason, Result};
-use crate::segment::Registration;
+use super::outstanding::{self, Outstanding, Sent};
+use crate::error::{CellHolder, CellHolders, Error, Reason, Result};
+use crate::segment::{Quota, Registration};
 use crate::{clock, futex};
 use core::sync::atomic::Ordering::Relaxed;
 use robot_ipc_core::codec::Encoding;
@@ -13,7 +13,6 @@ use robot_ipc_core::recovery::Recoverable;
 use robot_ipc_core::tunnel::{
     self, Draft, DraftError, Part, State, SubmitError, TunnelGeometry, TunnelMemory,
 };
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 /// How long all cells that a process may have have to hold answers that it does not
@@ -28,8 +27,8 @@ const PAUSES: u32 = 8;
 const LATELY: Duration = Duration::from_millis(250);
 
 impl HostFunctionCaller {
-    /// Puts arguments into a cell; the number of the call.
-    pub(crate) fn send(&self, bytes: &[u8], encoding: Encoding, timeout: Duration) -> Result<u64> {
+    /// Puts arguments into a cell.
+    pub(crate) fn send(&self, bytes: &[u8], encoding: Encoding, timeout: Duration) -> Result<Sent> {
         let max_argument_size = self.segment.geometry().max_argument_size();
         let Some(length) = u32::try_from(bytes.len())
             .ok()
@@ -53,11 +52,15 @@ impl HostFunctionCaller {
         encoding: Encoding,
         timeout: Duration,
         fill: impl FnOnce(&Mapped<'_>, &Draft) -> Result<u32>,
-    ) -> Result<u64> {
+    ) -> Result<Sent> {
         let me = self.segment.registration("call it")?;
         let core = self.core();
         let system = self.segment.system();
-        let draft = self.draft_within(me, timeout)?;
+        let mut waited_since = None;
+        let Drafted { draft, number } = match self.try_draft(me) {
+            Ok(drafted) => drafted,
+            Err(_) => self.wait_for_draft(me, timeout, &mut waited_since)?,
+        };
         // Filling runs code of the value's own, which may fail or panic: the cell goes
         // back then.
         let draft = Discarded {
@@ -68,21 +71,36 @@ impl HostFunctionCaller {
         let part = Part { length, encoding };
         let one_way = self.is_one_way();
         // Held while the call is made, so that the list is in the order of the calls.
-        let mut outstanding = self.outstanding();
-        let was_served = !one_way && self.was_served_lately(&mut outstanding);
-        match core.submit(&system, me.participant, draft.take(), part, one_way) {
-            Ok(_) if one_way => Ok(outstanding.next_number()),
-            Ok(call) => Ok(outstanding.push(call, was_served, |call| {
-                core.progress(call) == tunnel::Progress::Ended
-            })),
-            Err((error, draft)) => {
-                core.discard(&system, draft);
-                Err(self.error(match error {
-                    SubmitError::Retired => Reason::Retired,
-                    SubmitError::Corrupt => Reason::Corrupt,
-                }))
-            }
-        }
+        let mut outstanding = (!one_way).then(|| self.outstanding());
+        let was_served = outstanding.as_deref_mut();
+        let was_served = was_served.is_some_and(|known| self.was_served_lately(known));
+        let submitted = core.submit(&system, me.participant, draft.take(), part, one_way);
+        let call = match submitted {
+            Ok(call) => call,
+            Err((error, draft)) => return Err(self.give_back(draft, error)),
+        };
+        let Some(outstanding) = &mut outstanding else {
+            return Ok(Sent {
+                id: outstanding::first_id() + number,
+                call: None,
+                waited_since,
+            });
+        };
+        let has_ended = |call| core.progress(call) == tunnel::Progress::Ended;
+        Ok(Sent {
+            id: outstanding.push(call, was_served, has_ended),
+            call: Some(call),
+            waited_since,
+        })
+    }
+
+    #[cold]
+    fn give_back(&self, draft: Draft, error: SubmitError) -> Error {
+        self.core().discard(&self.segment.system(), draft);
+        self.error(match error {
+            SubmitError::Retired => Reason::Retired,
+            SubmitError::Corrupt => Reason::Corrupt,
+        })
     }
 
     /// Whether somebody serves the function, or did when it was asked last.
@@ -97,21 +115,23 @@ impl HostFunctionCaller {
         is_served
     }
 
-    /// A cell for a call; waits for one.
-    fn draft_within(&self, me: &Registration<TunnelGeometry>, timeout: Duration) -> Result<Draft> {
-        let first = self.try_draft(me);
-        if let Ok(draft) = first {
-            return Ok(draft);
-        }
+    /// A cell for a call; waits for one, and tells since when if it has to.
+    #[cold]
+    fn wait_for_draft(
+        &self,
+        me: &Registration<TunnelGeometry>,
+        timeout: Duration,
+        waited_since: &mut Option<Instant>,
+    ) -> Result<Drafted> {
         let core = self.core();
         let system = self.segment.system();
-        let start = Instant::now();
+        let start = *waited_since.insert(Instant::now());
         let mut has_looked = false;
         let mut turn = None;
         loop {
             let heard = core.listen_for_room();
             let look_again = match self.try_draft(me) {
-                Ok(draft) => return Ok(draft),
+                Ok(drafted) => return Ok(drafted),
                 Err(NoDraft::Failed(reason)) => return Err(self.error(reason)),
                 Err(NoDraft::Full(time)) => time,
             };
@@ -161,54 +181,67 @@ impl HostFunctionCaller {
     }
 
     /// A cell, if one is free and this process may have another one.
-    fn try_draft(&self, me: &Registration<TunnelGeometry>) -> Result<Draft, NoDraft> {
+    #[inline]
+    fn try_draft(&self, me: &Registration<TunnelGeometry>) -> Result<Drafted, NoDraft> {
+        me.local.quota.with(|own| {
+            let quota = self.cells().saturating_sub(2).max(1);
+            if own.taken >= quota {
+                self.count_own(me, own, quota)?;
+            }
+            let core = self.core();
+            let system = self.segment.system();
+            match core.draft_from(&system, me.participant, own.next_cell) {
+                Ok(draft) => {
+                    // Who waits for an answer has the cell at hand; who does not best leaves
+                    // it to the dispatcher.
+                    own.next_cell = draft.cell() + u32::from(self.is_one_way());
+                    own.taken += 1;
+                    own.drafts += 1;
+                    own.stuck_since = None;
+                    let number = own.drafts;
+                    Ok(Drafted { draft, number })
+                }
+                Err(DraftError::Full) => Err(NoDraft::Full(futex::SLICE)),
+                Err(DraftError::Retired) => Err(NoDraft::Failed(Reason::Retired)),
+            }
+        })
+    }
+
+    /// Counts the cells of this process; an error if it has as many as it may have.
+    #[cold]
+    fn count_own(
+        &self,
+        me: &Registration<TunnelGeometry>,
+        own: &mut Quota,
+        quota: u32,
+    ) -> Result<(), NoDraft> {
+        // Those it counted may have been given back since.
         let core = self.core();
-        let quota = self.cells().saturating_sub(2).max(1);
-        let mut own = me
-            .local
-            .quota
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if own.taken >= quota {
-            // Those it counted may have been given back since.
-            let mine = core
-                .cells()
-                .filter(|cell| cell.state != State::Free && cell.caller == Some(me.participant));
-            let (mut count, mut unfetched) = (0, 0);
-            for cell in mine {
-                count += 1;
-                unfetched += u32::from(matches!(cell.state, State::Done | State::Died));
-            }
-            own.taken = count;
-            if count >= quota && unfetched == count {
-                // Another thread may be about to fetch its answer.
-                let fetches = me.local.fetches.load(Relaxed);
-                let stuck = own.stuck_since.filter(|(_, before)| *before == fetches);
-                let (since, _) = *own
-                    .stuck_since
-                    .insert(stuck.unwrap_or((Instant::now(), fetches)));
-                return Err(match UNFETCHED_PATIENCE.checked_sub(since.elapsed()) {
-                    Some(left) => NoDraft::Full(left),
-                    None => NoDraft::Failed(Reason::Unfetched { count }),
-                });
-            }
-            if count >= quota {
-                return Err(NoDraft::Full(futex::SLICE));
-            }
+        let mine = core
+            .cells()
+            .filter(|cell| cell.state != State::Free && cell.caller == Some(me.participant));
+        let (mut count, mut unfetched) = (0, 0);
+        for cell in mine {
+            count += 1;
+            unfetched += u32::from(matches!(cell.state, State::Done | State::Died));
         }
-        let system = self.segment.system();
-        match core.draft_from(&system, me.participant, own.next_cell) {
-            Ok(draft) => {
-                // Who waits for an answer has the cell at hand; who does not best leaves it
-                // to the dispatcher.
-                own.next_cell = draft.cell() + u32::from(self.is_one_way());
-                own.taken += 1;
-                own.stuck_since = None;
-                Ok(draft)
-            }
-            Err(DraftError::Full) => Err(NoDraft::Full(futex::SLICE)),
-            Err(DraftError::Retired) => Err(NoDraft::Failed(Reason::Retired)),
+        own.taken = count;
+        if count < quota {
+            return Ok(());
         }
+        if unfetched < count {
+            return Err(NoDraft::Full(futex::SLICE));
+        }
+        // Another thread may be about to fetch its answer.
+        let fetches = me.local.fetches.load(Relaxed);
+        let stuck = own.stuck_since.filter(|(_, before)| *before == fetches);
+        let (since, _) = *own
+            .stuck_since
+            .insert(stuck.unwrap_or((Instant::now(), fetches)));
+        Err(match UNFETCHED_PATIENCE.checked_sub(since.elapsed()) {
+            Some(left) => NoDraft::Full(left),
+            None => NoDraft::Failed(Reason::Unfetched { count }),
+        })
     }
 
     /// Whose calls fill the cells, the busiest first.
@@ -242,6 +275,13 @@ impl HostFunctionCaller {
         }
         holders
     }
+}
+
+/// A cell for a call.
+struct Drafted {
+    draft: Draft,
+    /// How many cells this process has ever taken, with this one.
+    number: u64,
 }
 
 /// Why there is no cell for a call.

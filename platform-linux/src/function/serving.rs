@@ -100,7 +100,7 @@ pub(super) fn this_thread() -> usize {
 /// This thread has taken a call of `dispatcher`, and is at work for it until that has
 /// a reply.
 pub(super) fn work_for(dispatcher: &Arc<Inner>) {
-    dispatcher.at_work.store(this_thread(), Relaxed);
+    dispatcher.at_work.has_taken();
     let _ = TAKEN_FROM.try_with(|taken_from| {
         let mut taken_from = taken_from.borrow_mut();
         let is_it = |other: &Weak<Inner>| core::ptr::eq(other.as_ptr(), Arc::as_ptr(dispatcher));

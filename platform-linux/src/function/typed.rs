@@ -71,13 +71,13 @@ impl<A: Codec, R: Codec> TypedCaller<A, R> {
     }
 
     fn call_for(&self, argument: &A::Value, timeout: Duration) -> Result<TypedPendingCall<'_, R>> {
-        let id = self
+        let sent = self
             .caller
             .send_filled(A::ENCODING, timeout, |core, draft| {
                 self.encode(core, draft, argument)
             })?;
         Ok(TypedPendingCall {
-            pending: PendingCall::new(&self.caller, id),
+            pending: PendingCall::new(&self.caller, sent),
             caller: &self.caller,
             codec: PhantomData,
         })

@@ -14,7 +14,6 @@ use robot_ipc_core::participant::{MAX_PARTICIPANTS, Participant, ParticipantTabl
 use robot_ipc_core::recovery::{Recoverable, Remains};
 use robot_ipc_core::tunnel::{self, MappedTunnel, Tunnel, TunnelGeometry};
 use robot_ipc_core::variable::{self, MappedVariable, Pins, Suspects, Variable, VariableGeometry};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// The geometry of one kind of object.
@@ -100,6 +99,8 @@ const FRESH: Duration = Duration::from_micros(10);
 pub(crate) struct Quota {
     /// How many cells it has taken since it counted its own, and those it had then.
     pub(crate) taken: u32,
+    /// How many it has ever taken.
+    pub(crate) drafts: u64,
     /// In which one it looks first.
     pub(crate) next_cell: u32,
     /// Since when all that it may have hold answers that nobody fetches, and how many
@@ -110,7 +111,7 @@ pub(crate) struct Quota {
 /// What a process that calls or serves a function remembers.
 #[derive(Debug)]
 pub(crate) struct TunnelLocal {
-    pub(crate) quota: Mutex<Quota>,
+    pub(crate) quota: BriefLock<Quota>,
     /// How many answers it has fetched; wraps.
     pub(crate) fetches: AtomicU32,
     /// When it last asked whether each participant lives, in units of 1024 ns.
@@ -120,7 +121,7 @@ pub(crate) struct TunnelLocal {
 impl Default for TunnelLocal {
     fn default() -> Self {
         TunnelLocal {
-            quota: Mutex::default(),
+            quota: BriefLock::default(),
             fetches: AtomicU32::new(0),
             asked: (0..MAX_PARTICIPANTS).map(|_| AtomicU32::new(0)).collect(),
         }

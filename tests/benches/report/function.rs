@@ -263,6 +263,7 @@ pub(crate) fn hot(context: &mut Context) {
     let of = |machine, on, means, count| limit(machine, on, means, OF_MANY, count, Duration::ZERO);
     let mut operations = vec![
         of(&machine, On::TwoCores, Means::Spin, count),
+        of(&machine, On::TwoCores, Means::SpinWithBytes, count),
         of(&machine, On::TwoCores, Means::Futex, few),
         of(&machine, On::TwoCores, Means::NamedPipe, few),
         of(&same, On::SameCore, Means::Futex, few),

@@ -2,6 +2,7 @@
 //! that any call can cost.
 //!
 //! - *spin*: both look at a shared word all the time. Nothing is faster.
+//! - *spin with 4096 B*: the same, and as many bytes are copied in and out on each side.
 //! - *futex*: both sleep on a shared word. Nothing that sleeps is faster.
 //! - *named pipe*: both sleep in a read. It is what a program does without a library.
 
@@ -25,11 +26,17 @@ pub(crate) const ROLE: &str = "machine";
 /// Where the words are that both share: on cache lines of their own.
 const ASKED: usize = 0;
 const ANSWERED: usize = 64;
+/// Where the bytes begin that go there, and those that come back.
+const SENT: usize = 1024;
+const RETURNED: usize = 4096;
+/// How many words they are.
+const COUNT: usize = 1024;
 
 /// How two processes tell each other.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Means {
     Spin,
+    SpinWithBytes,
     Futex,
     NamedPipe,
 }
@@ -38,6 +45,7 @@ impl Means {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Means::Spin => "spin",
+            Means::SpinWithBytes => "spin with 4096 B",
             Means::Futex => "futex",
             Means::NamedPipe => "named pipe",
         }
@@ -96,7 +104,7 @@ impl Machine {
         // There may be one of an earlier part of the table.
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir(&folder).expect("a folder of ours");
-        let words = SharedWords::create(&folder.join("words"), 128);
+        let words = SharedWords::create(&folder.join("words"), 8192);
         for name in ["asked", "answered"] {
             mkfifoat(CWD, folder.join(name), Mode::RWXU).expect("a named pipe");
         }
@@ -131,11 +139,19 @@ impl Machine {
             self.pipes.receive();
             return;
         }
+        let mut bytes = [0; 4 * COUNT];
+        if let Means::SpinWithBytes = means {
+            self.words.bytes(SENT, COUNT).copy_in(0, &bytes);
+        }
         self.words.word(ASKED).store(number, Release);
         if let Means::Futex = means {
             self.words.wake(ASKED);
         }
         wait(&self.words, ANSWERED, number, means);
+        if let Means::SpinWithBytes = means {
+            self.words.bytes(RETURNED, COUNT).copy_out(0, &mut bytes);
+            std::hint::black_box(&mut bytes);
+        }
     }
 }
 
@@ -162,11 +178,17 @@ pub(crate) fn answer(arguments: &[&str]) {
         let [means, last, count] = told else {
             panic!("means, the last number and a count, not {told:?}");
         };
-        let known = [Means::Spin, Means::Futex, Means::NamedPipe];
+        let known = [
+            Means::Spin,
+            Means::SpinWithBytes,
+            Means::Futex,
+            Means::NamedPipe,
+        ];
         let means = known
             .into_iter()
             .find(|known| format!("{known:?}") == *means);
         let means = means.expect("means that there are");
+        let mut bytes = [0; 4 * COUNT];
         let mut number: u32 = last.parse().expect("a number");
         for _ in 0..count.parse().expect("a number") {
             number = number.wrapping_add(1);
@@ -176,6 +198,10 @@ pub(crate) fn answer(arguments: &[&str]) {
                 continue;
             }
             wait(&words, ASKED, number, means);
+            if let Means::SpinWithBytes = means {
+                words.bytes(SENT, COUNT).copy_out(0, &mut bytes);
+                words.bytes(RETURNED, COUNT).copy_in(0, &bytes);
+            }
             words.word(ANSWERED).store(number, Release);
             if let Means::Futex = means {
                 words.wake(ANSWERED);
