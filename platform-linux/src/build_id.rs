@@ -11,7 +11,7 @@ use core::ffi::CStr;
 const SOURCES: u64 = robot_ipc_core::hash_of_sources!(
     "account.rs" "brief.rs" "build_id.rs" "clock.rs" "codec.rs" "error.rs" "error/text.rs" "ffi.rs" "ffi/caller.rs" "ffi/dispatcher.rs" "ffi/drop_in.rs"
     "ffi/drop_in/caller.rs" "ffi/drop_in/dispatcher.rs" "ffi/drop_in/handle.rs" "ffi/drop_in/variable.rs" "ffi/exclusive.rs" "ffi/in_place.rs" "ffi/prepared.rs" "ffi/status.rs" "ffi/variable.rs"
-    "fork.rs" "function.rs" "function/at_work.rs" "function/caller.rs" "function/dispatcher.rs"
+    "fork.rs" "function.rs" "function/at_work.rs" "function/at_work/tests.rs" "function/caller.rs" "function/dispatcher.rs"
     "function/doorbells.rs" "function/incoming.rs" "function/options.rs" "function/outstanding.rs" "function/receiving.rs" "function/rounds.rs"
     "function/sending.rs" "function/serving.rs"
     "function/status.rs" "function/typed.rs" "futex.rs" "interrupt.rs" "lib.rs" "listing.rs" "lock.rs" "opening.rs" "pickle.rs" "pickle/arguments.rs" "pickle/codec.rs"

@@ -320,10 +320,7 @@ impl SharedWords {
         // SAFETY: so many bytes of a mapping that stays, from a multiple of 64 on; nobody
         // uses them otherwise at the same time.
         unsafe {
-            robot_ipc_core::words::Words::new(
-                core::ptr::NonNull::from_ref(words).cast(),
-                4 * count,
-            )
+            robot_ipc_core::words::Words::new(core::ptr::NonNull::from_ref(words).cast(), 4 * count)
         }
     }
 

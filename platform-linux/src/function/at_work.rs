@@ -2,8 +2,9 @@
 //!
 //! It looks at the bells of all its functions, takes the oldest call of the first one
 //! that has any (beginning behind the one it served last, or a few times in a row with that
-//! very one: see `rounds`), and sleeps on all bells at once when there is none. Every slice it looks at all functions, whether their bells
-//! have rung or not: whoever should have rung may have died before it did.
+//! very one: see `rounds`), and sleeps on all bells at once when there is none. Every slice
+//! it looks at all functions, whether their bells have rung or not: whoever should have rung
+//! may have died before it did.
 
 // Flags of this process: nobody else sees them.
 #![allow(clippy::disallowed_types)]
@@ -283,6 +284,10 @@ impl Inner {
         if self.at_work.is_replying.load(Relaxed) {
             return Err(Error::without_subject(Reason::Busy).into());
         }
+        if core::mem::take(&mut rounds.has_slept) {
+            // Who woke it for the last call may wait for its answer on this very processor.
+            rustix::thread::sched_yield();
+        }
         // Not if there is no limit: it takes longer than to find a call.
         let start = timeout.map(|timeout| (Instant::now(), timeout));
         // Not only behind a sleep: a busy one has to look around, too.
@@ -360,6 +365,7 @@ impl Inner {
                 rounds.heard = heard.get();
                 continue;
             }
+            rounds.has_slept = true;
             match self.sleep(rounds, control, left)? {
                 futex::Wakened::BySignal => {
                     return Err(Error::without_subject(Reason::Interrupted).into());
@@ -621,92 +627,4 @@ impl Drop for Looking<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{DispatcherOptions, FunctionOptions, testing};
-
-    /// Against a function that is never served since another one is called all the time.
-    #[test]
-    fn a_busy_function_keeps_no_other_from_being_served() {
-        let dispatcher = DispatcherOptions::new().build().unwrap();
-        let options = FunctionOptions::new().place(testing::scratch_place());
-        let options = options.max_response_size(0);
-        let names = ["a", "b", "c", "d", "e", "f"];
-        let ids = names.map(|name| dispatcher.add_for_next_call(&options, name.as_bytes()));
-        let [busy, .., other] = ids.map(|id| id.unwrap());
-        let callers = names.map(|name| options.open(name).unwrap());
-        // It has seen all of them quiet, and knows which calls come next.
-        assert!(dispatcher.next_call(Some(Duration::ZERO)).is_err());
-        let mut waited = None;
-        for round in 0..200 {
-            callers[0].call(b"again").unwrap();
-            if round == 100 {
-                callers[5].call(b"once").unwrap();
-            }
-            let call = dispatcher.next_call(Some(Duration::from_secs(5))).unwrap();
-            let served = call.function();
-            call.reply_nothing().unwrap();
-            if served == other {
-                waited = Some(round - 100);
-                break;
-            }
-            assert_eq!(served, busy);
-        }
-        assert!(
-            matches!(waited, Some(0..10)),
-            "it waited for {waited:?} others"
-        );
-        for caller in &callers {
-            caller.remove(Duration::from_secs(5)).unwrap();
-        }
-    }
-
-    /// Against a dispatcher that ends, or spins, because the file of one of its functions
-    /// was cut just before it went to sleep: the system says so, but not of which.
-    #[test]
-    fn a_bell_that_is_gone_costs_its_function_only() {
-        crate::survive_truncation().unwrap();
-        let dispatcher = DispatcherOptions::new().build().unwrap();
-        let options = FunctionOptions::new().place(testing::scratch_place());
-        for name in ["a", "b", "c"] {
-            let added = dispatcher.add_for_next_call(&options, name.as_bytes());
-            added.unwrap();
-        }
-        let inner = &dispatcher.inner;
-        let next = || inner.next_call(Some(Duration::ZERO)).err().unwrap();
-        assert!(matches!(
-            next().error.reason(),
-            Reason::NothingToServe { .. }
-        ));
-        let callers = ["a", "b", "c"].map(|name| options.open(name).unwrap());
-        std::fs::File::create(callers[1].subject().path()).unwrap();
-        {
-            let rounds = lock(&inner.rounds);
-            let tunnels: Vec<Mapped<'_>> = rounds
-                .functions
-                .iter()
-                .map(|noted| noted.function.tunnel())
-                .collect();
-            // Neither arms the bells nor looks at them first, which would tell.
-            let bells = tunnels.iter().map(|tunnel| (tunnel.memory().bell(), 0));
-            let control = inner.control.seen();
-            let slept = inner.control.sleep_with(control, bells, Duration::ZERO);
-            assert_eq!(slept, Err(Errno::FAULT));
-            let found = inner.find_unmapped(&rounds, control, Duration::from_secs(60));
-            assert!(matches!(found, Ok(futex::Wakened::LookAgain)));
-        }
-        let lost = next();
-        assert!(
-            matches!(lost.error.reason(), Reason::Truncated { .. }),
-            "{}",
-            lost.error
-        );
-        assert!(lost.lost.is_some());
-        callers[2].call(b"still").unwrap();
-        let call = inner.next_call(Some(Duration::ZERO));
-        assert_eq!(call.ok().unwrap().arguments(), b"still");
-        for caller in &callers {
-            caller.remove(Duration::from_secs(5)).unwrap();
-        }
-    }
-}
+mod tests;

@@ -26,11 +26,7 @@ pub struct IncomingCall {
 }
 
 impl IncomingCall {
-    pub(super) fn new(
-        function: &Arc<Function>,
-        me: Participant,
-        taken: Taken,
-    ) -> IncomingCall {
+    pub(super) fn new(function: &Arc<Function>, me: Participant, taken: Taken) -> IncomingCall {
         // Allocated when the function was added; one call at a time has it.
         let mut arguments = function.arguments.with(core::mem::take);
         let length = taken.argument().length as usize;

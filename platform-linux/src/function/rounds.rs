@@ -30,6 +30,8 @@ pub(super) struct Rounds {
     pub(super) heard: Option<usize>,
     /// How many calls were taken since it has looked at all bells.
     pub(super) in_a_row: u32,
+    /// It has slept since it took the last call.
+    pub(super) has_slept: bool,
     /// When it looked at all functions, whether their bells had rung or not.
     pub(super) looked_around: Option<Duration>,
     pub(super) checked_names: Option<Duration>,
