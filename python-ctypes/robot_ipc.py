@@ -166,6 +166,8 @@ ROBOT_IPC_LIBRARY       the library to load, and no other
 ROBOT_IPC_NAMESPACE     keeps robots, or tests, apart; "default" unless set
 ROBOT_IPC_DIR           the folder of the shared memory; /dev/shm unless set
 ROBOT_IPC_MODE, ROBOT_IPC_GROUP     mode and group of handles that ask for none
+ROBOT_IPC_MEMORY        "prefaulted": all pages are there when a handle is open, so that no
+                        page fault comes later; "locked": and they stay (`ulimit -l`)
 
 Processes and threads
 ---------------------
@@ -671,7 +673,7 @@ class _Options(ctypes.Structure):
         ("slots", ctypes.c_uint32),
         ("mode", ctypes.c_int32),
         ("read_only", ctypes.c_uint32),
-        ("reserved", ctypes.c_uint32),
+        ("memory", ctypes.c_uint32),
         ("write_timeout_ns", ctypes.c_int64),
         ("group", ctypes.c_char_p),
         ("directory", ctypes.c_char_p),
@@ -739,6 +741,8 @@ class _FunctionOptions(ctypes.Structure):
         ("max_response_size", ctypes.c_uint64),
         ("cells", ctypes.c_uint32),
         ("mode", ctypes.c_int32),
+        ("memory", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
         ("send_timeout_ns", ctypes.c_int64),
         ("max_age_ns", ctypes.c_int64),
         ("spin_ns", ctypes.c_int64),

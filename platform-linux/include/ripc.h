@@ -13,6 +13,16 @@
 // As `max_size`: take the size that the variable has; it has to exist then.
 #define RIPC_ADOPT_SIZE UINT64_MAX
 
+// As `memory`: each page comes when it is touched first.
+#define RIPC_MEMORY_ON_DEMAND 1
+
+// As `memory`: all pages are there when the object is open.
+#define RIPC_MEMORY_PREFAULTED 2
+
+// As `memory`: all pages are there, and stay. Needs room below `RLIMIT_MEMLOCK`, or
+// `CAP_IPC_LOCK`; `RIPC_PERMISSION_DENIED` if there is none.
+#define RIPC_MEMORY_LOCKED 3
+
 // The writer did not say how its bytes were made.
 #define RIPC_ENCODING_UNSPECIFIED 0
 
@@ -198,8 +208,9 @@ typedef struct ripc_variable_options {
   int32_t mode;
   // Not 0: map read-only, create nothing.
   uint32_t read_only;
-  // Zero.
-  uint32_t reserved;
+  // Whether all pages are there before they are used, `RIPC_MEMORY_…`; 0 for what the
+  // environment says, or on demand.
+  uint32_t memory;
   // How long a write looks for a free slot, in ns; negative for 1 s.
   int64_t write_timeout_ns;
   // The group to share with, by name or number; null for what the
@@ -264,6 +275,11 @@ typedef struct ripc_function_options {
   uint32_t cells;
   // Permission bits such as 0660; -1 for what the environment says, or 0600.
   int32_t mode;
+  // Whether all pages are there before they are used, `RIPC_MEMORY_…`; 0 for what the
+  // environment says, or on demand.
+  uint32_t memory;
+  // Zero.
+  uint32_t reserved;
   // Callers: how long a call waits for a free cell, in ns; negative for 1 s.
   int64_t send_timeout_ns;
   // Dispatchers: calls that are older are not run, in ns; negative for no limit.

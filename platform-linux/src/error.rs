@@ -228,6 +228,13 @@ pub enum Reason {
         /// What was asked of it.
         operation: &'static str,
     },
+    /// This process may not lock so much memory.
+    NotLocked {
+        /// The bytes of the object.
+        size: u64,
+        /// How many bytes it may lock in all; `None` for no limit.
+        limit: Option<u64>,
+    },
     /// Nothing happened in time.
     TimedOut {
         /// How long it was waited for.

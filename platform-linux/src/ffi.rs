@@ -27,6 +27,7 @@ pub use prepared::*;
 pub use status::{ripc_last_error, ripc_status, ripc_status_name};
 pub use variable::*;
 
+use crate::memory::Memory;
 use crate::shm::Place;
 use core::ffi::{CStr, c_char, c_void};
 use status::{Failure, guard};
@@ -102,6 +103,17 @@ unsafe fn put<T>(place: *mut T, value: T) {
 /// A time limit in nanoseconds; negative means none.
 fn timeout(nanoseconds: i64) -> Option<Duration> {
     u64::try_from(nanoseconds).ok().map(Duration::from_nanos)
+}
+
+/// Whether pages are there before they are used; `None` for what the environment says.
+fn memory(number: u32) -> Result<Option<Memory>, Failure> {
+    match number {
+        0 => Ok(None),
+        RIPC_MEMORY_ON_DEMAND => Ok(Some(Memory::OnDemand)),
+        RIPC_MEMORY_PREFAULTED => Ok(Some(Memory::Prefaulted)),
+        RIPC_MEMORY_LOCKED => Ok(Some(Memory::Locked)),
+        _ => Err(Failure::Argument("memory is none of RIPC_MEMORY_…")),
+    }
 }
 
 /// The name of a group that C gave us.

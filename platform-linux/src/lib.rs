@@ -50,6 +50,7 @@ mod futex;
 mod interrupt;
 pub mod listing;
 mod lock;
+mod memory;
 mod opening;
 #[cfg(feature = "pickle")]
 pub mod pickle;
@@ -68,6 +69,7 @@ pub use function::{
     DispatcherOptions, FunctionOptions, HostFunctionCaller, HostFunctionDispatcher, IncomingCall,
     PendingCall, TypedCaller,
 };
+pub use memory::Memory;
 pub use robot_ipc_core::codec::Encoding;
 pub use robot_ipc_core::header::Kind;
 pub use robot_ipc_core::variable::Sample;

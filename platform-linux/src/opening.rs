@@ -1,6 +1,7 @@
 //! Where an object is, and who may use it: what all ways to open one have in common.
 
 use crate::error::{Error, Result};
+use crate::memory::Memory;
 use crate::segment::{Layout, Request};
 use crate::sharing::{Sharing, group_id};
 use crate::shm::{Access, Place};
@@ -29,6 +30,14 @@ macro_rules! opening_options {
             self
         }
 
+        /// Whether all pages are there before they are used. Without this the environment
+        /// variable `ROBOT_IPC_MEMORY` counts (`prefaulted`, `locked`), and then they come
+        /// on demand.
+        pub fn memory(mut self, memory: $crate::Memory) -> Self {
+            self.opening.memory = Some(memory);
+            self
+        }
+
         /// Where to look, instead of where the environment says.
         pub fn place(mut self, place: $crate::Place) -> Self {
             self.opening.place = Some(place);
@@ -45,6 +54,7 @@ pub(crate) struct Opening {
     pub(crate) group: Option<u32>,
     pub(crate) group_name: Option<String>,
     pub(crate) place: Option<Place>,
+    pub(crate) memory: Option<Memory>,
 }
 
 impl Opening {
@@ -65,12 +75,14 @@ impl Opening {
             Some(name) => Some(group_id(name).map_err(Error::without_subject)?),
             None => self.group,
         };
+        let memory = Memory::or_environment(self.memory).map_err(Error::without_subject)?;
         let sharing = Sharing::new(self.mode, group).map_err(Error::without_subject)?;
         Ok(Request {
             place,
             subject,
             access,
             sharing,
+            memory,
             create,
         })
     }

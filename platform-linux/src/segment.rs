@@ -23,6 +23,7 @@ pub(crate) use participation::Registration;
 use crate::error::{Error, Reason, Result};
 use crate::fork::{self, PerProcess, SlowPath};
 use crate::lock::{self, Byte};
+use crate::memory::Memory;
 use crate::sharing::Sharing;
 use crate::shm::{self, Access, FileIdentity, NewFile, Place, Subject};
 use crate::steps::reached;
@@ -66,6 +67,7 @@ pub(crate) struct Request<L> {
     pub(crate) subject: Subject,
     pub(crate) access: Access,
     pub(crate) sharing: Sharing,
+    pub(crate) memory: Memory,
     /// The geometry to create; `None` opens what exists.
     pub(crate) create: Option<L>,
 }
@@ -88,7 +90,14 @@ impl<L: Layout> Segment<L> {
     /// Opens the segment that `request` names, or creates it.
     pub(crate) fn open(request: &Request<L>) -> Result<Arc<Segment<L>>> {
         let subject = Arc::new(request.subject.clone());
-        Segment::open_as(request, &subject).map_err(|reason| Error::new(&subject, reason))
+        let opened = Segment::open_as(request, &subject);
+        let segment = opened.map_err(|reason| Error::new(&subject, reason))?;
+        let (size, is_writable) = (segment.geometry.file_size(), segment.is_writable());
+        let start = segment.mapping.start();
+        // SAFETY: so many bytes are mapped there until `segment` is dropped.
+        let applied = unsafe { request.memory.apply(start, size as usize, is_writable) };
+        applied.map_err(|reason| segment.error(reason))?;
+        Ok(segment)
     }
 
     fn open_as(request: &Request<L>, subject: &Arc<Subject>) -> Result<Arc<Segment<L>>, Reason> {

@@ -571,7 +571,8 @@ fn others_objects_are_named_and_left_alone() {
         command.envs(environment.filter_map(|(name, value)| Some((name, value?))));
         command
             .env_remove("ROBOT_IPC_MODE")
-            .env_remove("ROBOT_IPC_GROUP");
+            .env_remove("ROBOT_IPC_GROUP")
+            .env_remove("ROBOT_IPC_MEMORY");
         command.stdin(Stdio::null()).output()
     };
     const ANNA: u32 = 61_001;

@@ -34,7 +34,8 @@ PATIENCE = 30.0
 
 _numbers = iter(range(10**9))
 _old_environment = {}
-_CHANGED = ("ROBOT_IPC_NAMESPACE", "ROBOT_IPC_DIR", "ROBOT_IPC_MODE", "ROBOT_IPC_GROUP")
+_CHANGED = ("ROBOT_IPC_NAMESPACE", "ROBOT_IPC_DIR", "ROBOT_IPC_MODE", "ROBOT_IPC_GROUP",
+            "ROBOT_IPC_MEMORY")
 
 
 def setUpModule():

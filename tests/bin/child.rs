@@ -63,6 +63,7 @@ fn main() {
         "fork-stress" => forking::stress(rest),
         "fork-and-idle" => forking::idle(rest),
         "repeat" => quiet::repeat(rest),
+        "have-open" => quiet::have_open(rest),
         "make-no-calls" => quiet::make_no_calls(rest),
         "interrupt-in-write" => quiet::interrupt_in_write(),
         "serve-forever" => calling::serve_forever(rest),

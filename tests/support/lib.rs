@@ -99,6 +99,7 @@ impl Scratch {
             .env(robot_ipc::shm::NAMESPACE_VARIABLE, self.place.namespace())
             .env_remove("ROBOT_IPC_MODE")
             .env_remove("ROBOT_IPC_GROUP")
+            .env_remove("ROBOT_IPC_MEMORY")
     }
 
     /// A child process (`bin/child.rs`) that does `role` here.

@@ -29,6 +29,17 @@ pub fn end_at_panic() {
     }));
 }
 
+/// From now on the calling thread runs before all that are not of the kind SCHED_FIFO, on the
+/// processors that it may use. Returns whether this process may have that.
+#[must_use]
+pub fn run_first() -> bool {
+    // SAFETY: a struct of integers, for which zeros are values.
+    let mut parameters: libc::sched_param = unsafe { core::mem::zeroed() };
+    parameters.sched_priority = 10;
+    // SAFETY: it is read, and 0 is the calling thread.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &parameters) == 0 }
+}
+
 /// Stops this process here, until somebody continues or kills it.
 pub fn stop_here() {
     // SAFETY: takes an integer only.

@@ -187,6 +187,18 @@ impl fmt::Display for Reason {
             Reason::ReadOnly { operation } => {
                 write!(f, "this handle was opened read-only and cannot {operation}")
             }
+            Reason::NotLocked {
+                size,
+                limit: Some(limit),
+            } => write!(
+                f,
+                "its {size} bytes cannot be locked into memory: this process may lock {limit} \
+                 bytes in all; raise RLIMIT_MEMLOCK (`ulimit -l`) or give it CAP_IPC_LOCK"
+            ),
+            Reason::NotLocked { size, limit: None } => write!(
+                f,
+                "its {size} bytes cannot be locked into memory: there is not enough of it"
+            ),
             Reason::TimedOut { waited } => write!(f, "nothing was written within {waited:?}"),
             Reason::Interrupted => f.write_str("a signal interrupted the wait"),
             Reason::NoSpace { needed, free } => write!(

@@ -1,8 +1,8 @@
 //! Calling host functions from C.
 
 use super::{
-    Failure, group_name, guard, optional_text, place, put, required, ripc_status, timeout, to_fill,
-    to_read,
+    Failure, group_name, guard, memory, optional_text, place, put, required, ripc_status, timeout,
+    to_fill, to_read,
 };
 use crate::codec::Encoding;
 use crate::function::{
@@ -51,6 +51,11 @@ pub struct ripc_function_options {
     pub cells: u32,
     /// Permission bits such as 0660; -1 for what the environment says, or 0600.
     pub mode: i32,
+    /// Whether all pages are there before they are used, `RIPC_MEMORY_…`; 0 for what the
+    /// environment says, or on demand.
+    pub memory: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Callers: how long a call waits for a free cell, in ns; negative for 1 s.
     pub send_timeout_ns: i64,
     /// Dispatchers: calls that are older are not run, in ns; negative for no limit.
@@ -111,6 +116,8 @@ pub unsafe extern "C" fn ripc_function_options_init(options: *mut ripc_function_
         max_response_size: 4096,
         cells: 0,
         mode: -1,
+        memory: 0,
+        reserved: 0,
         send_timeout_ns: -1,
         max_age_ns: -1,
         spin_ns: -1,
@@ -139,8 +146,13 @@ pub(super) unsafe fn function_options(
             "the options were not set by ripc_function_options_init of this library's version",
         ));
     }
-    if options.mode < -1 {
-        return Err(Failure::Argument("mode has to be -1 or more"));
+    if options.reserved != 0 || options.mode < -1 {
+        return Err(Failure::Argument(
+            "reserved has to be 0, and mode -1 or more",
+        ));
+    }
+    if let Some(memory) = memory(options.memory)? {
+        chosen = chosen.memory(memory);
     }
     chosen = if options.max_argument_size == super::RIPC_ADOPT_SIZE {
         chosen.adopt_sizes()

@@ -145,6 +145,7 @@ impl From<&Reason> for ripc_status {
             Reason::ExclusiveWriter { .. } => RIPC_EXCLUSIVE,
             Reason::TooManyParticipants => RIPC_TOO_MANY_PARTICIPANTS,
             Reason::ReadOnly { .. } => RIPC_READ_ONLY,
+            Reason::NotLocked { .. } => RIPC_PERMISSION_DENIED,
             Reason::TimedOut { .. } => RIPC_TIMED_OUT,
             Reason::Interrupted => RIPC_INTERRUPTED,
             Reason::NoSpace { .. } => RIPC_NO_SPACE,

@@ -1,8 +1,8 @@
 //! Host variables from C.
 
 use super::{
-    Failure, group_name, guard, optional_text, place, put, required, ripc_status, timeout, to_fill,
-    to_read,
+    Failure, group_name, guard, memory, optional_text, place, put, required, ripc_status, timeout,
+    to_fill, to_read,
 };
 use crate::codec::Encoding;
 use crate::variable::{DEFAULT_WRITE_TIMEOUT, HostVariable, VariableOptions};
@@ -14,6 +14,13 @@ use std::time::Duration;
 
 /// As `max_size`: take the size that the variable has; it has to exist then.
 pub const RIPC_ADOPT_SIZE: u64 = u64::MAX;
+/// As `memory`: each page comes when it is touched first.
+pub const RIPC_MEMORY_ON_DEMAND: u32 = 1;
+/// As `memory`: all pages are there when the object is open.
+pub const RIPC_MEMORY_PREFAULTED: u32 = 2;
+/// As `memory`: all pages are there, and stay. Needs room below `RLIMIT_MEMLOCK`, or
+/// `CAP_IPC_LOCK`; `RIPC_PERMISSION_DENIED` if there is none.
+pub const RIPC_MEMORY_LOCKED: u32 = 3;
 /// The writer did not say how its bytes were made.
 pub const RIPC_ENCODING_UNSPECIFIED: u32 = 0;
 /// Bytes as they are, such as a C struct.
@@ -51,8 +58,9 @@ pub struct ripc_variable_options {
     pub mode: i32,
     /// Not 0: map read-only, create nothing.
     pub read_only: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Whether all pages are there before they are used, `RIPC_MEMORY_…`; 0 for what the
+    /// environment says, or on demand.
+    pub memory: u32,
     /// How long a write looks for a free slot, in ns; negative for 1 s.
     pub write_timeout_ns: i64,
     /// The group to share with, by name or number; null for what the
@@ -115,7 +123,7 @@ pub unsafe extern "C" fn ripc_variable_options_init(options: *mut ripc_variable_
         slots: 0,
         mode: -1,
         read_only: 0,
-        reserved: 0,
+        memory: 0,
         write_timeout_ns: -1,
         group: core::ptr::null(),
         directory: core::ptr::null(),
@@ -133,12 +141,13 @@ unsafe fn read_options(options: &ripc_variable_options) -> Result<VariableOption
             "the options were not set by ripc_variable_options_init of this library's version",
         ));
     }
-    if options.reserved != 0 || options.mode < -1 {
-        return Err(Failure::Argument(
-            "reserved has to be 0, and mode -1 or more",
-        ));
+    if options.mode < -1 {
+        return Err(Failure::Argument("mode has to be -1 or more"));
     }
     let mut chosen = VariableOptions::new().read_only(options.read_only != 0);
+    if let Some(memory) = memory(options.memory)? {
+        chosen = chosen.memory(memory);
+    }
     chosen = match options.max_size {
         RIPC_ADOPT_SIZE => chosen.adopt_size(),
         max_size => chosen.max_size(max_size),

@@ -32,6 +32,7 @@ impl Scratch {
             .env("ROBOT_IPC_NAMESPACE", self.0.namespace())
             .env_remove("ROBOT_IPC_MODE")
             .env_remove("ROBOT_IPC_GROUP")
+            .env_remove("ROBOT_IPC_MEMORY")
             .stdin(Stdio::null());
         command
     }

@@ -41,6 +41,20 @@ fn repeat_so_often(operation: &str, count: u64) -> robot_ipc::Result<()> {
     Ok(())
 }
 
+/// `NAMES…`: has so many variables of default size open, each written, read and borrowed once.
+pub(crate) fn have_open(names: &[&str]) {
+    let variables: Vec<_> = names.iter().map(|name| open(name)).collect();
+    for variable in &variables {
+        let written = variable.write(&pattern(64, 1));
+        written.unwrap_or_else(|error| panic!("{error}"));
+        drop(variable.borrow().unwrap_or_else(|error| panic!("{error}")));
+        let read = variable.read_into(&mut [0; 64]);
+        read.unwrap_or_else(|error| panic!("{error}"));
+    }
+    println!("ready");
+    system::wait_for_end_of_input();
+}
+
 /// `NAME COUNT`: between mark 0 and 1 one write; between 1 and 2 COUNT writes;
 /// between 2 and 3 COUNT reads of every kind; between 3 and 4 as often the time; between
 /// 4 and 5 COUNT calls of a function, served and answered.
