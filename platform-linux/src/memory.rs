@@ -116,17 +116,17 @@ mod tests {
     use std::time::Duration;
 
     /// Minor page faults of this thread so far.
-    fn faults() -> i64 {
+    fn faults() -> libc::c_long {
         // SAFETY: all zeros are a value of it.
         let mut usage: libc::rusage = unsafe { core::mem::zeroed() };
         // SAFETY: it may be written.
         let told = unsafe { libc::getrusage(libc::RUSAGE_THREAD, &mut usage) };
         assert_eq!(told, 0);
-        i64::from(usage.ru_minflt)
+        usage.ru_minflt
     }
 
     /// How many faults it takes to read and write a value of 256 KiB.
-    fn faults_of_use(memory: Memory) -> i64 {
+    fn faults_of_use(memory: Memory) -> libc::c_long {
         let options = VariableOptions::new()
             .max_size(1 << 18)
             .place(scratch_place())

@@ -19,6 +19,7 @@ mod machine;
 mod measuring;
 mod pace;
 mod peers;
+mod periodic;
 mod plot;
 mod python;
 mod row;
@@ -50,6 +51,7 @@ const GROUPS: &[Group] = &[
     ("variable, freshness", crossing::freshness),
     ("variable, many writers", crowds::writers),
     ("variable, many readers", crowds::readers),
+    ("variable, 1 kHz", periodic::loop_at_1_khz),
     ("variable, opening", variable::opening),
     ("variable, number of slots", scaling::slots),
     ("variable, idle participants", scaling::participants),
