@@ -32,6 +32,6 @@ pub const SOURCES: u64 = hash_of_sources!(
     "build_id.rs" "codec.rs" "codec/encoding.rs" "codec/explanation.rs" "environment.rs" "header.rs" "lib.rs" "name.rs"
     "participant.rs" "recovery.rs" "sync.rs" "tunnel.rs" "tunnel/call.rs" "tunnel/layout.rs" "tunnel/recover.rs"
     "tunnel/serve.rs" "tunnel/word.rs" "variable.rs" "variable/exclusive.rs" "variable/layout.rs" "variable/pins.rs"
-    "variable/read.rs" "variable/recover.rs" "variable/suspects.rs" "variable/word.rs"
+    "variable/plain.rs" "variable/read.rs" "variable/recover.rs" "variable/suspects.rs" "variable/word.rs"
     "variable/write.rs" "words.rs" "words/vector.rs"
 );

@@ -6,7 +6,7 @@
 //!      8    4 format_version   another one is another layout altogether
 //!     12    4 byte_order       0x0A0B0C0D as its creator wrote it
 //!     16    4 kind             1 variable, 2 function
-//!     20    4 flags            0; a bit that is not known is refused
+//!     20    4 flags            1: plain; a bit that is not known is refused
 //!     24    8 file_size        low and high word, the whole segment
 //!     32   32 geometry         meaning depends on the kind; unused words 0
 //!     64    4 creator_pid      for people; 0 in static memory
@@ -34,6 +34,9 @@ pub const FORMAT_VERSION: u32 = 2;
 pub const BYTE_ORDER: u32 = 0x0A0B_0C0D;
 /// Size of the header in bytes.
 pub const HEADER_SIZE: usize = 256;
+/// A flag of variables: one fixed writer, by loads and stores alone; all others only read.
+/// See [`variable`](crate::variable::PlainVariable).
+pub const PLAIN: u32 = 1;
 
 /// What a segment is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +87,7 @@ pub struct Header {
     pub byte_order: u32,
     /// A [`Kind`].
     pub kind: u32,
-    /// No flag is defined yet: 0.
+    /// 0 or [`PLAIN`].
     pub flags: u32,
     /// Bytes of the segment, low word first.
     pub file_size: [u32; 2],
@@ -182,6 +185,10 @@ pub enum HeaderError {
         /// The file's.
         found: u64,
     },
+    /// It has one fixed writer ([`PLAIN`]), and was opened to be written by others.
+    Plain,
+    /// It was opened as one that has one fixed writer, and has not.
+    NotPlain,
 }
 
 impl fmt::Display for HeaderError {
@@ -212,6 +219,12 @@ impl fmt::Display for HeaderError {
                     f,
                     "it has flags {flags:#x}, which this library does not know"
                 )
+            }
+            HeaderError::Plain => {
+                f.write_str("it has one fixed writer and is read by all others: open it read-only")
+            }
+            HeaderError::NotPlain => {
+                f.write_str("it is not made for one fixed writer that only loads and stores")
             }
             HeaderError::OtherKind { found } => match Kind::from_word(*found) {
                 Some(kind) => write!(f, "it is a {kind}"),
@@ -269,6 +282,14 @@ impl Header {
         header
     }
 
+    /// The same header with these flags.
+    #[must_use]
+    pub const fn with_flags(mut self, flags: u32) -> Header {
+        self.flags = flags;
+        self.checksum = self.expected_checksum();
+        self
+    }
+
     /// Checks private copies of the first bytes of a file that has `file_size`
     /// bytes. Geometry beyond the total size is the kind's to check.
     ///
@@ -311,7 +332,11 @@ impl Header {
                 found: header.checksum,
             });
         }
-        if header.flags != 0 {
+        let known_flags = match Kind::from_word(header.kind) {
+            Some(Kind::Variable) => PLAIN,
+            _ => 0,
+        };
+        if header.flags & !known_flags != 0 {
             return Err(HeaderError::UnknownFlags {
                 flags: header.flags,
             });
@@ -476,9 +501,24 @@ mod tests {
             Header::check(&[0; 255], 255, Kind::Variable),
             Err(HeaderError::TooShort { size: 255 })
         );
-        let mut flags = Header { flags: 4, ..good };
-        flags.checksum = flags.expected_checksum();
-        assert_eq!(check(&flags, 4096), HeaderError::UnknownFlags { flags: 4 });
+        for flags in [2, 4 | PLAIN] {
+            let header = good.with_flags(flags);
+            assert_eq!(check(&header, 4096), HeaderError::UnknownFlags { flags });
+        }
+        let plain = good.with_flags(PLAIN);
+        assert_eq!(
+            Header::check(bytemuck::bytes_of(&plain), 4096, Kind::Variable),
+            Ok(plain)
+        );
+        let function = Header {
+            kind: Kind::Function as u32,
+            ..good
+        };
+        assert_eq!(
+            check(&function.with_flags(PLAIN), 4096),
+            HeaderError::UnknownFlags { flags: PLAIN },
+            "of a variable only"
+        );
         // One of the two is enough, with a checksum that is right.
         let mut order = Header {
             byte_order: BYTE_ORDER ^ 1,
@@ -510,6 +550,8 @@ mod tests {
                 "the checksum is 0x00000002 and should be 0x00000001",
             ),
             (HeaderError::UnknownFlags { flags: 4 }, "flags 0x4"),
+            (HeaderError::Plain, "open it read-only"),
+            (HeaderError::NotPlain, "not made for one fixed writer"),
             (HeaderError::OtherKind { found: 1 }, "it is a variable"),
             (HeaderError::OtherKind { found: 2 }, "it is a function"),
             (HeaderError::OtherKind { found: 3 }, "of kind 3"),

@@ -43,7 +43,16 @@
 //! assert_eq!(value, b"1.5 2.5");
 //! assert_eq!(sample.version, 1);
 //! ```
+//!
+//! # Processors that cannot swap
+//!
+//! A Cortex-M0 or a RISC-V core without atomics loads and stores words, but has no
+//! compare-and-swap. There the crate has [`PlainVariable`](variable::PlainVariable), with
+//! one fixed writer, and none of what needs more: other writers, borrowing, waiting by
+//! anything but a look now and then, functions.
 #![no_std]
+// What only the absent parts use there.
+#![cfg_attr(not(target_has_atomic = "32"), allow(dead_code))]
 
 #[cfg(not(robot_ipc_loom))]
 #[doc(hidden)]
@@ -62,6 +71,7 @@ pub mod name;
 pub mod participant;
 pub mod recovery;
 pub mod sync;
+#[cfg(target_has_atomic = "32")]
 pub mod tunnel;
 pub mod variable;
 #[cfg(not(robot_ipc_loom))]

@@ -2,7 +2,8 @@
 //!
 //! Everything shared between processes is made of [`AtomicU32`]: 32-bit atomics
 //! exist on every processor this project runs on, and the same bytes then serve
-//! a 32-bit and a 64-bit process at once. Under `--cfg robot_ipc_loom` the same
+//! a 32-bit and a 64-bit process at once. Where a processor can load and store them but not
+//! swap them (`target_has_atomic`), all that swaps is left out. Under `--cfg robot_ipc_loom` the same
 //! names are the model checker's, and the protocols run unchanged on ordinary
 //! objects that the checker can watch.
 //!
@@ -31,7 +32,7 @@ pub type ReservedWord = u32;
 ///
 /// | this | synchronizes with |
 /// |---|---|
-/// | [`Publish`](Site::Publish) | [`Observe`](Site::Observe), [`ObserveToWrite`](Site::ObserveToWrite) |
+/// | [`Publish`](Site::Publish), [`PlainPublish`](Site::PlainPublish) | [`Observe`](Site::Observe), [`ObserveToWrite`](Site::ObserveToWrite) |
 /// | [`ReleaseClaim`](Site::ReleaseClaim), [`Unpin`](Site::Unpin), [`Recover`](Site::Recover) | [`Claim`](Site::Claim), [`Pin`](Site::Pin), [`Drain`](Site::Drain), [`FreeLook`](Site::FreeLook) |
 /// | [`Drain`](Site::Drain) | [`Claim`](Site::Claim) |
 /// | [`EndLease`](Site::EndLease), [`Recover`](Site::Recover) | [`Lease`](Site::Lease), [`LeaseCheck`](Site::LeaseCheck) |
@@ -91,6 +92,8 @@ pub enum Site {
     ExclusivePublish,
     /// A borrower looks at the latest word after it has set its bit.
     PinOrder,
+    /// As `Publish`, for a writer that only loads and stores.
+    PlainPublish,
     /// The surroundings say that a participant is dead. Only models have this in
     /// their hands: see [`try_take`](crate::Environment::try_take).
     #[cfg(robot_ipc_loom)]

@@ -59,6 +59,10 @@
 //! *Wait.* Set the waiting bit by compare-and-swap on the very word one is going
 //! to sleep on; whoever publishes clears it in the same swap and so learns of it.
 //!
+//! A processor without compare-and-swap, or one that shares RAM with another but no more
+//! than that, takes a [`PlainVariable`]: one fixed writer, by loads and stores, and all
+//! others read. Where there is no compare-and-swap nothing else is compiled.
+//!
 //! # If a party dies
 //!
 //! | after step | what is left | what others see |
@@ -83,27 +87,37 @@
 //! it saw, the swap succeeds and a version is given a second time. The published
 //! values are whole all the same.
 
+#[cfg(target_has_atomic = "32")]
 mod exclusive;
 #[cfg(not(robot_ipc_loom))]
 mod layout;
 #[cfg(all(test, robot_ipc_loom))]
 mod loom_models;
+#[cfg(target_has_atomic = "32")]
 mod pins;
+mod plain;
 mod read;
+#[cfg(target_has_atomic = "32")]
 mod recover;
+#[cfg(target_has_atomic = "32")]
 mod suspects;
 #[cfg(all(test, not(robot_ipc_loom)))]
 mod tests;
 mod word;
+#[cfg(target_has_atomic = "32")]
 mod write;
 
-pub use exclusive::{ExclusiveDetails, Lease, LeaseError};
+#[cfg(target_has_atomic = "32")]
+pub use exclusive::{Lease, LeaseError};
 #[cfg(not(robot_ipc_loom))]
 pub use layout::{
-    InitialBytes, MappedVariable, SLOTS_OFFSET, StaticVariable, VariableControl, VariableGeometry,
-    initial_bytes,
+    InitialBytes, MappedVariable, PlainStaticVariable, SLOTS_OFFSET, StaticVariable,
+    VariableControl, VariableGeometry, initial_bytes,
 };
+#[cfg(target_has_atomic = "32")]
 pub use pins::{BorrowError, Pin, Pins};
+pub use plain::{ExclusiveDetails, PlainVariable};
+#[cfg(target_has_atomic = "32")]
 pub use suspects::Suspects;
 pub use word::Latest;
 
@@ -303,5 +317,18 @@ impl<M: Memory> Variable<M> {
         // SYNC observe ↔ publish: what the writer did before it published must
         // not be looked for before the word that names the slot was read.
         Latest::from_word(self.memory.latest().load(Site::Observe.order(Acquire)))
+    }
+
+    /// `size` as the length of a payload.
+    ///
+    /// # Errors
+    /// [`WriteError::TooLarge`].
+    #[inline]
+    pub fn check_size(&self, size: usize) -> Result<u32, WriteError> {
+        let max_size = self.memory.max_size();
+        match u32::try_from(size) {
+            Ok(length) if length <= max_size => Ok(length),
+            _ => Err(WriteError::TooLarge { size, max_size }),
+        }
     }
 }

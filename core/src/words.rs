@@ -10,16 +10,25 @@
 //!
 //! Where the processor copies faster than by words, the module `vector` does it
 //! in assembly, which the compiler takes for what it is: a copy it knows nothing
-//! of. The words stay for what is left, for other processors, and for tools that
+//! of. The words stay for what is left, for other processors, for programs that leave
+//! the wide registers alone (as kernels and their like do on x86-64), and for tools that
 //! have to see each access (`--cfg robot_ipc_word_copy`).
 
 #![allow(unsafe_code)]
 #![allow(clippy::disallowed_types)] // payload words are never wider than a native load
 
-#[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing, robot_ipc_word_copy))))]
+#[cfg(all(
+    target_arch = "x86_64",
+    target_feature = "sse2",
+    not(any(miri, fuzzing, robot_ipc_word_copy))
+))]
 mod vector;
 /// Where there is no faster way: it copies nothing, and words do it all.
-#[cfg(not(all(target_arch = "x86_64", not(any(miri, fuzzing, robot_ipc_word_copy)))))]
+#[cfg(not(all(
+    target_arch = "x86_64",
+    target_feature = "sse2",
+    not(any(miri, fuzzing, robot_ipc_word_copy))
+)))]
 mod vector {
     pub(super) const LEAST: usize = usize::MAX;
     pub(super) unsafe fn copy(_from: *const u8, _to: *mut u8, _size: usize) {}

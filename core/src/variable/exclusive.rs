@@ -23,16 +23,16 @@
 //! not affected. Recovery clears the lease word; the slot is free as any other.
 
 use super::suspects::next_in_group;
-use super::word::{Latest, Stamp, claim_of, version_halves};
+use super::word::{Latest, claim_of};
 use super::write::slots_from;
-use super::{ClaimError, Memory, PublishError, Sample, Suspects, Variable, WriteError};
-use crate::codec::Encoding;
+use super::{
+    ClaimError, ExclusiveDetails, Memory, PublishError, Sample, Suspects, Variable, WriteError,
+};
 use crate::environment::{Environment, Step};
 use crate::participant::Participant;
 use crate::recovery::Recoverable;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::sync::{Site, fence, sequential};
-use crate::variable::VERSION_MODULUS;
+use crate::sync::{Site, sequential};
 
 /// How often the leaseholder tries to publish: only the waiting and the retired bit
 /// can be in its way.
@@ -56,15 +56,6 @@ pub enum LeaseError {
     Held(Participant),
     /// The words in memory contradict each other.
     Corrupt,
-}
-
-/// What an exclusive write writes beside the bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct ExclusiveDetails {
-    /// How the bytes were made.
-    pub encoding: Encoding,
-    /// Whether to ask for the time and write it.
-    pub has_time: bool,
 }
 
 impl<M: Memory> Variable<M> {
@@ -163,32 +154,9 @@ impl<M: Memory> Variable<M> {
         let Some(slot) = self.free_slot(lease.latest.slot()) else {
             return Err(WriteError::Claim(ClaimError::NoFreeSlot));
         };
-        let version = (lease.version + 1) % VERSION_MODULUS;
-        let (low, high) = version_halves(version);
-        let head = self.memory.head(slot);
-        head.stamp.store(Stamp::new(low).busy().word(), Relaxed);
-        // SYNC busy ↔ validate: as in every write.
-        if Site::ExclusiveBusyFence.present() {
-            fence(Release);
-        }
-        environment.step(Step::Busy);
-        self.memory.fill(slot, 0, bytes);
-        environment.step(Step::Filled);
-        let time_ns = if details.has_time {
-            environment.write_time_ns()
-        } else {
-            0
-        };
-        head.length.store(length, Relaxed);
-        head.encoding.store(details.encoding.0, Relaxed);
-        head.time_ns[0].store(time_ns as u32, Relaxed);
-        head.time_ns[1].store((time_ns >> 32) as u32, Relaxed);
-        head.high.store(high, Relaxed);
-        head.stamp.store(Stamp::new(low).word(), Relaxed);
-        environment.step(Step::Stamped);
-
+        let sample = self.prepare(environment, slot, lease.version, bytes, length, details);
         let word = self.memory.latest();
-        let next = Latest::new(version, slot);
+        let next = Latest::new(sample.version, slot);
         let mut seen = lease.latest;
         for _ in 0..PUBLISH_ATTEMPTS {
             // SYNC publish ↔ observe: as in every write. Sequentially consistent, since
@@ -198,19 +166,14 @@ impl<M: Memory> Variable<M> {
                 Ok(_) => {
                     *lease = Lease {
                         latest: next,
-                        version,
+                        version: sample.version,
                     };
                     environment.step(Step::Published);
                     if seen.waiting() {
                         environment.wake_all(word);
                     }
                     environment.step(Step::Woken);
-                    return Ok(Sample {
-                        version,
-                        time_ns,
-                        length,
-                        encoding: details.encoding,
-                    });
+                    return Ok(sample);
                 }
                 Err(now) => {
                     seen = Latest::from_word(now);

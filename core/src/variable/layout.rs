@@ -19,9 +19,10 @@
 
 use super::word::{RETIRED, Stamp};
 use super::{
-    DEFAULT_SLOTS, Latest, MAX_SLOTS, MAX_VALUE_SIZE, MIN_SLOTS, Memory, SlotHead, Variable,
+    DEFAULT_SLOTS, Latest, MAX_SLOTS, MAX_VALUE_SIZE, MIN_SLOTS, Memory, PlainVariable, SlotHead,
+    Variable,
 };
-use crate::header::{Creator, HEADER_SIZE, Header, HeaderError, Kind};
+use crate::header::{Creator, HEADER_SIZE, Header, HeaderError, Kind, PLAIN, whole};
 use crate::participant::{Participant, ParticipantTable};
 use crate::recovery::Remains;
 use crate::sync::AtomicU32;
@@ -113,6 +114,7 @@ pub struct VariableGeometry {
     max_size: u32,
     /// Made of `max_size`, once.
     slot_stride: u32,
+    is_plain: bool,
 }
 
 impl VariableGeometry {
@@ -139,12 +141,28 @@ impl VariableGeometry {
             max_size,
             slot_stride: size_of::<SlotHead>() as u32
                 + max_size.next_multiple_of(PAYLOAD_ALIGNMENT as u32),
+            is_plain: false,
         };
         if geometry.file_size() > isize::MAX as u64 {
             None
         } else {
             Some(geometry)
         }
+    }
+
+    /// The same for a variable with one fixed writer: see [`PlainVariable`].
+    #[must_use]
+    pub const fn plain(self) -> Self {
+        VariableGeometry {
+            is_plain: true,
+            ..self
+        }
+    }
+
+    /// Whether it has one fixed writer. Then all others may only read it.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.is_plain
     }
 
     /// How many slots.
@@ -206,7 +224,8 @@ impl VariableGeometry {
             0,
             0,
         ];
-        Header::new(Kind::Variable, self.file_size(), geometry, creator)
+        let flags = if self.is_plain { PLAIN } else { 0 };
+        Header::new(Kind::Variable, self.file_size(), geometry, creator).with_flags(flags)
     }
 
     /// The geometry that a checked header tells.
@@ -214,8 +233,9 @@ impl VariableGeometry {
     /// # Errors
     /// [`HeaderError::BadGeometry`] if it is not one of ours.
     pub fn from_header(header: &Header) -> Result<Self, HeaderError> {
-        let geometry = VariableGeometry::new(header.geometry[0], header.geometry[1])
+        let mut geometry = VariableGeometry::new(header.geometry[0], header.geometry[1])
             .ok_or(HeaderError::BadGeometry)?;
+        geometry.is_plain = header.flags & PLAIN != 0;
         let expected = geometry.header(&header.creator());
         if expected.geometry == header.geometry && expected.file_size == header.file_size {
             Ok(geometry)
@@ -401,6 +421,13 @@ pub struct StaticVariable<const SLOTS: usize, const MAX_SIZE: usize> {
 unsafe impl<const SLOTS: usize, const MAX_SIZE: usize> Sync for StaticVariable<SLOTS, MAX_SIZE> {}
 
 impl<const SLOTS: usize, const MAX_SIZE: usize> StaticVariable<SLOTS, MAX_SIZE> {
+    /// An empty variable. Creator, boot and time namespace are not known.
+    #[must_use]
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self::with(Self::GEOMETRY)
+    }
+
     const GEOMETRY: VariableGeometry = {
         assert!(
             SLOTS >= MIN_SLOTS as usize && SLOTS <= MAX_SLOTS as usize,
@@ -419,10 +446,7 @@ impl<const SLOTS: usize, const MAX_SIZE: usize> StaticVariable<SLOTS, MAX_SIZE> 
         }
     };
 
-    /// An empty variable. Creator, boot and time namespace are not known.
-    #[must_use]
-    #[allow(clippy::new_without_default)]
-    pub const fn new() -> Self {
+    const fn with(geometry: VariableGeometry) -> Self {
         let creator = Creator {
             pid: 0,
             uid: 0,
@@ -432,7 +456,7 @@ impl<const SLOTS: usize, const MAX_SIZE: usize> StaticVariable<SLOTS, MAX_SIZE> 
         };
         StaticVariable {
             front: UnsafeCell::new(Front {
-                header: Self::GEOMETRY.header(&creator),
+                header: geometry.header(&creator),
                 participants: ParticipantTable::new(),
                 control: VariableControl::new(),
             }),
@@ -448,12 +472,90 @@ impl<const SLOTS: usize, const MAX_SIZE: usize> StaticVariable<SLOTS, MAX_SIZE> 
     /// The variable in it.
     #[must_use]
     pub const fn variable(&self) -> Variable<MappedVariable<'_>> {
+        Variable::new(self.memory(Self::GEOMETRY))
+    }
+
+    const fn memory(&self, geometry: VariableGeometry) -> MappedVariable<'_> {
         // SAFETY: aligned to 64 by its type and of the geometry's size (checked
         // in `GEOMETRY`); borrowed for as long as the result; every part that
         // is written is atomic or inside an `UnsafeCell`.
-        Variable::new(unsafe {
-            MappedVariable::new(NonNull::from_ref(self).cast(), Self::GEOMETRY)
-        })
+        unsafe { MappedVariable::new(NonNull::from_ref(self).cast(), geometry) }
+    }
+}
+
+/// The same for a variable with one fixed writer, for RAM that two processors share without
+/// more than loads and stores, and for processors that have no more.
+///
+/// ```
+/// use robot_ipc_core::codec::Encoding;
+/// use robot_ipc_core::environment::SingleProcess;
+/// use robot_ipc_core::variable::{ExclusiveDetails, PlainStaticVariable};
+///
+/// #[unsafe(link_section = ".shared")]
+/// static WHEELS: PlainStaticVariable<4, 8> = PlainStaticVariable::new();
+///
+/// let wheels = WHEELS.variable();
+/// let details = ExclusiveDetails { encoding: Encoding::RAW, has_time: false };
+/// let written = wheels.write(&SingleProcess, b"12 -12", details).unwrap();
+/// assert_eq!(wheels.sample(), Ok(written));
+/// ```
+#[repr(transparent)]
+pub struct PlainStaticVariable<const SLOTS: usize, const MAX_SIZE: usize>(
+    StaticVariable<SLOTS, MAX_SIZE>,
+);
+
+impl<const SLOTS: usize, const MAX_SIZE: usize> PlainStaticVariable<SLOTS, MAX_SIZE> {
+    const GEOMETRY: VariableGeometry = StaticVariable::<SLOTS, MAX_SIZE>::GEOMETRY.plain();
+
+    /// An empty variable. Creator, boot and time namespace are not known.
+    #[must_use]
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        PlainStaticVariable(StaticVariable::with(Self::GEOMETRY))
+    }
+
+    /// The variable in it.
+    #[must_use]
+    pub const fn variable(&self) -> PlainVariable<MappedVariable<'_>> {
+        PlainVariable::new(self.0.memory(Self::GEOMETRY))
+    }
+}
+
+impl PlainVariable<MappedVariable<'_>> {
+    /// The variable with one fixed writer at `start`, where its header says how large it
+    /// is: for RAM at a known address, in which another processor may have put one.
+    ///
+    /// # Errors
+    /// It is none, or does not fit into `size` bytes.
+    ///
+    /// # Safety
+    /// - `start` is aligned to 64 bytes, and `size` bytes from there stay mapped for as
+    ///   long as the result is used, to read and, by the writer, to write;
+    /// - all who touch them meanwhile do so through this crate, or from outside this
+    ///   program. What the bytes *are* does not matter.
+    pub unsafe fn open(start: NonNull<u8>, size: usize) -> Result<Self, HeaderError> {
+        let mut bytes = [0; HEADER_SIZE];
+        let bytes = &mut bytes[..size.min(HEADER_SIZE)];
+        // SAFETY: as the caller promises; whole cache lines of what is there.
+        let words = unsafe { Words::new(start, size / PAYLOAD_ALIGNMENT * PAYLOAD_ALIGNMENT) };
+        words.copy_out(0, bytes);
+        // Whatever they are: the checksum is looked at next.
+        let told = bytes.first_chunk::<HEADER_SIZE>().map_or(0, |bytes| {
+            whole(bytemuck::pod_read_unaligned::<Header>(bytes).file_size)
+        });
+        let header = Header::check(bytes, told, Kind::Variable)?;
+        let geometry = VariableGeometry::from_header(&header)?;
+        if !geometry.is_plain() {
+            return Err(HeaderError::NotPlain);
+        }
+        if told > size as u64 {
+            let found = size as u64;
+            return Err(HeaderError::WrongFileSize { told, found });
+        }
+        // SAFETY: as the caller promises, for the geometry's size.
+        Ok(PlainVariable::new(unsafe {
+            MappedVariable::new(start, geometry)
+        }))
     }
 }
 

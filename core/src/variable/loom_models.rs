@@ -20,6 +20,7 @@ extern crate std;
 mod deaths;
 mod exclusive;
 mod needed;
+mod plain;
 mod values;
 
 use super::word::{Stamp, version_halves};

@@ -151,6 +151,7 @@ impl<M: Memory> Variable<M> {
 
     /// Sets the waiting bit beside `seen`; the word to sleep on, or `None` if
     /// `latest` has changed since.
+    #[cfg(target_has_atomic = "32")]
     pub fn arm(&self, seen: Latest) -> Option<u32> {
         let armed = seen.with_waiting();
         if armed != seen {

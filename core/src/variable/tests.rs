@@ -1,6 +1,7 @@
 extern crate std;
 
 mod borrowing;
+mod plain;
 mod recovery;
 mod slots;
 

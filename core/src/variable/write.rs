@@ -47,19 +47,6 @@ impl<M: Memory> Variable<M> {
             })
     }
 
-    /// `size` as the length of a payload.
-    ///
-    /// # Errors
-    /// [`WriteError::TooLarge`].
-    #[inline]
-    pub fn check_size(&self, size: usize) -> Result<u32, WriteError> {
-        let max_size = self.memory.max_size();
-        match u32::try_from(size) {
-            Ok(length) if length <= max_size => Ok(length),
-            _ => Err(WriteError::TooLarge { size, max_size }),
-        }
-    }
-
     /// Steps 1 to 4: a slot that is mine, not the latest, and marked busy.
     ///
     /// A slot whose marks have not changed for a millisecond is looked into:

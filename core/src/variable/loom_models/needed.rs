@@ -2,6 +2,7 @@
 
 use super::deaths::*;
 use super::exclusive::*;
+use super::plain::*;
 use super::values::*;
 use super::*;
 use crate::loom_models::each_site_is_needed;
@@ -61,6 +62,8 @@ each_site_is_needed! {
     without_its_fence_the_leaseholders_mark_comes_too_late: ExclusiveBusyFence in leaseholder_and_reader;
     /// Against a word that leads to a payload that is not there yet.
     without_release_a_leaseholder_publishes_too_early: ExclusivePublish in leaseholder_and_reader;
+    /// Against a word that leads to a payload that is not there yet.
+    without_release_a_plain_writer_publishes_too_early: PlainPublish in plain_writer_and_reader;
     /// Against a death that is known before what was done in life.
     without_acquire_a_death_hides_a_publication: Proof in recovered_by_another;
 }
