@@ -116,26 +116,24 @@ impl<'a> Words<'a> {
             bytes = rest;
         }
         let words = words.as_slice();
-        let whole_count = (bytes.len() / WORD_SIZE).min(words.len());
-        let (whole, last) = bytes.split_at(whole_count * WORD_SIZE);
-        let last = if whole_count < words.len() { last } else { &[] };
-        if whole.len() >= vector::LEAST {
+        let (whole, last) = bytes.as_chunks::<WORD_SIZE>();
+        let size = whole.len().min(words.len()) * WORD_SIZE;
+        if size >= vector::LEAST {
             // SAFETY: `whole` is that long, and so are the words, which may be
             // written; a `&[u8]` does not overlap what others may change.
             unsafe {
                 vector::copy(
-                    whole.as_ptr(),
+                    whole.as_ptr().cast(),
                     words.as_ptr().cast_mut().cast(),
-                    whole.len(),
-                );
-            }
+                    size,
+                )
+            };
         } else {
-            let (chunks, _) = whole.as_chunks::<WORD_SIZE>();
-            for (word, bytes) in words.iter().zip(chunks) {
+            for (word, bytes) in words.iter().zip(whole) {
                 word.store(Word::from_ne_bytes(*bytes), Relaxed);
             }
         }
-        if let Some(word) = words.get(whole_count).filter(|_| !last.is_empty()) {
+        if let Some(word) = words.get(whole.len()).filter(|_| !last.is_empty()) {
             merge(word, 0, last);
         }
     }
@@ -160,19 +158,18 @@ impl<'a> Words<'a> {
             bytes = rest;
         }
         let words = words.as_slice();
-        let whole_count = (bytes.len() / WORD_SIZE).min(words.len());
-        let (whole, last) = bytes.split_at_mut(whole_count * WORD_SIZE);
-        if whole.len() >= vector::LEAST {
+        let (whole, last) = bytes.as_chunks_mut::<WORD_SIZE>();
+        let size = whole.len().min(words.len()) * WORD_SIZE;
+        if size >= vector::LEAST {
             // SAFETY: the words are that long, and so is `whole`, which is ours to
             // write.
-            unsafe { vector::copy(words.as_ptr().cast(), whole.as_mut_ptr(), whole.len()) };
+            unsafe { vector::copy(words.as_ptr().cast(), whole.as_mut_ptr().cast(), size) };
         } else {
-            let (chunks, _) = whole.as_chunks_mut::<WORD_SIZE>();
-            for (word, bytes) in words.iter().zip(chunks) {
+            for (word, bytes) in words.iter().zip(&mut *whole) {
                 *bytes = word.load(Relaxed).to_ne_bytes();
             }
         }
-        if let Some(word) = words.get(whole_count) {
+        if let Some(word) = words.get(whole.len()) {
             let value = word.load(Relaxed).to_ne_bytes();
             for (byte, value) in last.iter_mut().zip(&value) {
                 *byte = *value;
