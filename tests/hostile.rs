@@ -207,8 +207,8 @@ fn a_file_that_is_no_segment_of_ours_is_refused() {
         Reason::Header(HeaderError::OtherKind { found: 77 })
     );
     assert_eq!(
-        changed(&|header| header.flags = 1),
-        Reason::Header(HeaderError::UnknownFlags { flags: 1 })
+        changed(&|header| header.flags = 2),
+        Reason::Header(HeaderError::UnknownFlags { flags: 2 })
     );
     // Numbers that fit the file, but not each other.
     for word in 0..8 {

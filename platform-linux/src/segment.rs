@@ -29,7 +29,7 @@ use crate::shm::{self, Access, FileIdentity, NewFile, Place, Subject};
 use crate::steps::reached;
 use crate::truncation::Mapping;
 use crate::{clock, futex};
-use robot_ipc_core::header::{HEADER_SIZE, Header, HeaderError};
+use robot_ipc_core::header::{HEADER_SIZE, Header, HeaderError, PLAIN};
 use robot_ipc_core::recovery::Recoverable;
 use rustix::fs::Stat;
 use rustix::io::Errno;
@@ -145,6 +145,10 @@ impl<L: Layout> Segment<L> {
             return Err(HeaderError::OtherKind { found: header.kind }.into());
         }
         let geometry = L::from_header(&header)?;
+        if header.flags & PLAIN != 0 && request.access == Access::ReadWrite {
+            // Its writer only loads and stores, and would lose what is swapped here.
+            return Err(HeaderError::Plain.into());
+        }
         if let Some(segment) = mapped::<L>(identity, request.access)
             .filter(|known| !known.is_retired() && known.subject == *subject)
         {

@@ -4,6 +4,7 @@
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use robot_ipc_core::variable::{MappedVariable, PlainVariable};
 use std::alloc::{GlobalAlloc, Layout, System};
 
 #[cfg(not(all(target_env = "gnu", target_pointer_width = "32")))]
@@ -374,6 +375,32 @@ pub fn shared_memory(directory: &std::path::Path, size: usize) -> &'static mut [
     };
     memory.fill(1);
     memory
+}
+
+/// The plain variable at `offset` in a file of memory, which stays mapped for as long as the
+/// process; `None` while there is none.
+///
+/// # Panics
+/// There is no such file, or `offset` is not a multiple of 64 in it.
+#[must_use]
+pub fn plain_variable(
+    path: &std::path::Path,
+    offset: usize,
+) -> Option<PlainVariable<MappedVariable<'static>>> {
+    use rustix::mm::{MapFlags, ProtFlags, mmap};
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.read(true).write(true).open(path).expect("a file");
+    let size = file.metadata().expect("a file").len() as usize;
+    assert!(offset.is_multiple_of(64) && offset <= size);
+    let rights = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping of so many bytes, aligned to a page, which stays for as long as
+    // the process, and is only reached through core.
+    unsafe {
+        let place = core::ptr::null_mut();
+        let start = mmap(place, size, rights, MapFlags::SHARED, file, 0).expect("a mapping");
+        let start = core::ptr::NonNull::new(start.cast::<u8>())?.byte_add(offset);
+        PlainVariable::open(start, size - offset).ok()
+    }
 }
 
 /// An allocator that counts, per thread, how often it is asked for memory.
