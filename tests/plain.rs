@@ -1,6 +1,6 @@
 //! A variable with one fixed writer that only loads and stores, as a small processor beside
-//! this one has it, and the Linux layer as its reader. The firmware that is that processor
-//! stands in `firmware/`; here a process plays its part.
+//! this one has it, and Linux beside it. A process plays that processor's part; and, where
+//! `firmware/check` has built one, an emulated Cortex-M4.
 
 use robot_ipc::{HostVariable, Reason};
 use robot_ipc_core::codec::Encoding;
@@ -10,9 +10,10 @@ use robot_ipc_core::variable::{
     ExclusiveDetails, MappedVariable, PlainVariable, VariableGeometry, initial_bytes,
 };
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::system::plain_variable;
-use support::{Scratch, pattern, pattern_of};
+use support::{Kept, Scratch, eventually, pattern, pattern_of, skipped};
 
 const SIZE: usize = 1000;
 const LONG: Duration = Duration::from_secs(30);
@@ -108,4 +109,93 @@ fn readers_see_whole_values_and_wait_for_them() {
             std::thread::sleep(Duration::from_micros(number % 8 * 10));
         }
     });
+}
+
+/// The image of the firmware, if `firmware/check` has built one.
+const FIRMWARE: &str = "ROBOT_IPC_FIRMWARE";
+
+/// Against a layout, a byte order or a fence that differs between an emulated Cortex-M4 and
+/// this processor, which share memory and write one variable each.
+#[test]
+fn firmware_and_linux_share_memory() {
+    const MEMORY: u64 = 16 << 20;
+    const SIZE: usize = 40;
+    const LAST: u32 = u32::MAX;
+    let Some(image) = std::env::var_os(FIRMWARE) else {
+        let why = format!("no {FIRMWARE}; tests/firmware/check sets it");
+        return skipped("memory that firmware and Linux share", &why);
+    };
+    let value_of = |number: u32| number.to_ne_bytes().repeat(SIZE / 4);
+    let scratch = Scratch::new();
+    let path = scratch.file("memory");
+    let memory = std::fs::File::create_new(&path).expect("room");
+    memory.set_len(MEMORY).expect("room");
+    let backend = format!(
+        "memory-backend-file,id=mps.ram,size={MEMORY},mem-path={},share=on",
+        path.display()
+    );
+    let semihosting = "enable=on,target=native,arg=firmware,arg=partner";
+    let mut command = Command::new("qemu-system-arm");
+    command
+        .args(["-nographic", "-monitor", "none", "-serial", "none"])
+        .args([
+            "-object",
+            &backend,
+            "-M",
+            "mps2-an386,memory-backend=mps.ram",
+        ])
+        .args(["-semihosting-config", semihosting, "-kernel"])
+        .arg(image)
+        .stdin(Stdio::null());
+    let mut firmware = Kept::start(&mut command);
+    let mut found = None;
+    eventually("the firmware is loaded", || {
+        let start = std::fs::read(&path).expect("its memory");
+        if start.starts_with(b"ROBOTIPC") {
+            found = plain_variable(&path, 0);
+        }
+        found.is_some()
+    });
+    let wheels = found.expect("it is there");
+    let behind = wheels.memory().geometry().file_size() as usize;
+    let mut setpoint = None;
+    eventually("so is the other variable", || {
+        setpoint = plain_variable(&path, behind);
+        setpoint.is_some()
+    });
+    let setpoint = setpoint.expect("it is there");
+    let details = ExclusiveDetails {
+        encoding: Encoding::RAW,
+        has_time: false,
+    };
+    let send = |number| {
+        let sent = setpoint.write(&SingleProcess, &value_of(number), details);
+        sent.expect("it is the one writer");
+    };
+    let (mut last, mut seen) = (0, 0u32);
+    let mut number = 0;
+    while last < 10_000 {
+        number += 1;
+        send(number);
+        let mut value = [0; SIZE];
+        let Ok(sample) = wheels.read(&mut value) else {
+            continue;
+        };
+        if sample.version == 0 {
+            continue; // the loader was at it
+        }
+        assert!(sample.version >= last, "it goes back");
+        seen += u32::from(sample.version > last);
+        last = sample.version;
+        assert_eq!(value[..], value_of(last as u32), "version {last}");
+        assert!(
+            firmware.0.try_wait().expect("a child").is_none(),
+            "it has ended"
+        );
+    }
+    send(LAST);
+    assert!(firmware.succeeds(), "the firmware says what was wrong");
+    println!("{seen} different values seen, {number} setpoints sent");
+    assert!(seen > 1, "there was nothing to see");
+    assert!(number < LAST);
 }
