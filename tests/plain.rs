@@ -175,6 +175,10 @@ fn firmware_and_linux_share_memory() {
     let (mut last, mut seen) = (0, 0u32);
     let mut number = 0;
     while last < 10_000 {
+        assert!(
+            firmware.0.try_wait().expect("a child").is_none(),
+            "it has ended"
+        );
         number += 1;
         send(number);
         let mut value = [0; SIZE];
@@ -188,10 +192,6 @@ fn firmware_and_linux_share_memory() {
         seen += u32::from(sample.version > last);
         last = sample.version;
         assert_eq!(value[..], value_of(last as u32), "version {last}");
-        assert!(
-            firmware.0.try_wait().expect("a child").is_none(),
-            "it has ended"
-        );
     }
     send(LAST);
     assert!(firmware.succeeds(), "the firmware says what was wrong");
