@@ -258,16 +258,28 @@ mod tests {
         }
     }
 
-    /// Against a length from a hostile header that leads past the end.
+    /// Against a length from a hostile header that leads past the end, by a few words and
+    /// by more than is copied in one piece.
     #[test]
     fn past_the_end_nothing_is_touched() {
-        let mut memory = Aligned([7; 128]);
-        words(&mut memory).copy_in(120, &[1; 100]);
-        words(&mut memory).copy_in(usize::MAX, &[1; 100]);
-        assert_eq!(memory.0[..120], [7; 120]);
-        assert_eq!(memory.0[120..], [1; 8]);
+        #[repr(C, align(64))]
+        struct Guarded([u8; 128], [u8; 256]);
+        let mut memory = Guarded([7; 128], [8; 256]);
+        let start = NonNull::from_mut(&mut memory).cast();
+        // SAFETY: aligned, at least 128 bytes, and borrowed for as long as the words.
+        let words = unsafe { Words::new(start, 128) };
+        words.copy_in(120, &[1; 100]);
+        words.copy_in(16, &[2; 200]);
+        words.copy_in(usize::MAX, &[1; 100]);
         let mut bytes = [9; 16];
-        words(&mut memory).copy_out(120, &mut bytes);
-        assert_eq!(bytes, [1, 1, 1, 1, 1, 1, 1, 1, 9, 9, 9, 9, 9, 9, 9, 9]);
+        words.copy_out(120, &mut bytes);
+        let mut many = [9; 200];
+        words.copy_out(16, &mut many);
+        assert_eq!(memory.0[..16], [7; 16]);
+        assert_eq!(memory.0[16..], [2; 112]);
+        assert_eq!(memory.1, [8; 256], "behind it");
+        assert_eq!(bytes, [2, 2, 2, 2, 2, 2, 2, 2, 9, 9, 9, 9, 9, 9, 9, 9]);
+        assert_eq!(many[..112], [2; 112]);
+        assert_eq!(many[112..], [9; 88]);
     }
 }
