@@ -60,6 +60,11 @@ fn it_is_opened_to_be_read_and_for_nothing_else() {
     assert_eq!(*refused.reason(), Reason::Header(HeaderError::Plain));
     assert!(refused.to_string().contains("read-only"), "{refused}");
 
+    let options = scratch.options().max_size(SIZE as u64);
+    let refused = options.remove_if_unused("wheels");
+    let refused = refused.expect_err("whether its writer is there is not seen");
+    assert_eq!(*refused.reason(), Reason::Header(HeaderError::Plain));
+
     let reader = reader(&scratch, "wheels");
     assert_eq!(reader.sample().expect("a value").0, pattern(SIZE, 1));
     let refused = [

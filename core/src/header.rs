@@ -35,7 +35,7 @@ pub const BYTE_ORDER: u32 = 0x0A0B_0C0D;
 /// Size of the header in bytes.
 pub const HEADER_SIZE: usize = 256;
 /// A flag of variables: one fixed writer, by loads and stores alone; all others only read.
-/// See [`variable`](crate::variable::PlainVariable).
+/// See [`PlainVariable`](crate::variable::PlainVariable).
 pub const PLAIN: u32 = 1;
 
 /// What a segment is for.

@@ -49,7 +49,7 @@ fn look_at(subject: Subject, sharing: &Sharing) -> Option<Entry> {
         rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
     );
     let checked = match shm::open_file(subject.path(), Access::ReadOnly) {
-        Ok(file) => inspect(&file, sharing).and_then(|(_, header)| {
+        Ok(file) => inspect(&file, sharing, Access::ReadOnly).and_then(|(_, header)| {
             if Kind::from_word(header.kind) == Some(subject.kind()) {
                 Ok(())
             } else {

@@ -139,16 +139,12 @@ impl<L: Layout> Segment<L> {
             Err(Errno::NOENT) => return Ok(Found::Nothing),
             Err(errno) => return Err(shm::refusal(subject.path(), errno, "open the segment")),
         };
-        let (stat, header) = inspect(&file, &request.sharing)?;
+        let (stat, header) = inspect(&file, &request.sharing, request.access)?;
         let identity = FileIdentity::of(&stat);
         if header.kind != subject.kind() as u32 {
             return Err(HeaderError::OtherKind { found: header.kind }.into());
         }
         let geometry = L::from_header(&header)?;
-        if header.flags & PLAIN != 0 && request.access == Access::ReadWrite {
-            // Its writer only loads and stores, and would lose what is swapped here.
-            return Err(HeaderError::Plain.into());
-        }
         if let Some(segment) = mapped::<L>(identity, request.access)
             .filter(|known| !known.is_retired() && known.subject == *subject)
         {
@@ -371,8 +367,12 @@ fn mapped<L: Layout>(identity: FileIdentity, access: Access) -> Option<Arc<Segme
     segment.downcast().ok()
 }
 
-/// Checks that an open file is a segment that we may use, of any kind.
-pub(crate) fn inspect(file: &OwnedFd, sharing: &Sharing) -> Result<(Stat, Header), Reason> {
+/// Checks that an open file is a segment, of any kind, that we may use in that way.
+pub(crate) fn inspect(
+    file: &OwnedFd,
+    sharing: &Sharing,
+    access: Access,
+) -> Result<(Stat, Header), Reason> {
     let stat = rustix::fs::fstat(file).map_err(Reason::system("look at the segment"))?;
     shm::check_is_file(&stat)?;
     sharing.check(file, &stat)?;
@@ -387,5 +387,9 @@ pub(crate) fn inspect(file: &OwnedFd, sharing: &Sharing) -> Result<(Stat, Header
         }
     }
     let header = Header::check_any(&bytes[..size], stat.st_size as u64)?;
+    if header.flags & PLAIN != 0 && access == Access::ReadWrite {
+        // Its writer is not seen here, only loads and stores, and would lose what is swapped.
+        return Err(HeaderError::Plain.into());
+    }
     Ok((stat, header))
 }

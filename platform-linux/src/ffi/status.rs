@@ -132,6 +132,7 @@ impl From<&Reason> for ripc_status {
             Reason::Header(HeaderError::OtherFormat { .. } | HeaderError::ForeignByteOrder) => {
                 RIPC_OTHER_FORMAT
             }
+            Reason::Header(HeaderError::Plain) => RIPC_READ_ONLY,
             Reason::NotAFile { .. } | Reason::Header(_) => RIPC_NOT_A_SEGMENT,
             Reason::Corrupt => RIPC_CORRUPT,
             Reason::Truncated { .. } => RIPC_TRUNCATED,

@@ -88,7 +88,7 @@ impl<L: Layout> Segment<L> {
                     return Err(shm::refusal(subject.path(), errno, "open the segment"));
                 }
             };
-            let (stat, header) = inspect(&file, &request.sharing)?;
+            let (stat, header) = inspect(&file, &request.sharing, request.access)?;
             let geometry = L::from_header(&header)?;
             // Held until the name is gone: who opens it meanwhile tries again.
             let Some(_nobody) = Held::take(&file, Byte::Presence) else {

@@ -73,7 +73,8 @@ impl VariableOptions {
     opening_options!();
 
     /// Only to read: the memory is mapped read-only, nothing is created, and
-    /// neither a write nor a borrow is possible.
+    /// neither a write nor a borrow is possible. Nor is anything else where a variable has
+    /// one fixed writer that is no process of this system (`PlainVariable` of the core).
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.read_only = read_only;
         self
