@@ -141,14 +141,12 @@ fn firmware_and_linux_share_memory() {
     );
     let semihosting = "enable=on,target=native,arg=firmware,arg=partner";
     let mut command = Command::new("qemu-system-arm");
+    // Its clock counts instructions, or a slow machine would do nothing but interrupts.
     command
+        .args(["-icount", "shift=4"])
         .args(["-nographic", "-monitor", "none", "-serial", "none"])
-        .args([
-            "-object",
-            &backend,
-            "-M",
-            "mps2-an386,memory-backend=mps.ram",
-        ])
+        .args(["-object", &backend])
+        .args(["-M", "mps2-an386,memory-backend=mps.ram"])
         .args(["-semihosting-config", semihosting, "-kernel"])
         .arg(image)
         .stdin(Stdio::null());
@@ -179,7 +177,7 @@ fn firmware_and_linux_share_memory() {
     };
     let (mut last, mut seen) = (0, 0u32);
     let mut number = 0;
-    while last < 10_000 {
+    while last < 10_000 || seen < 10 {
         assert!(
             firmware.0.try_wait().expect("a child").is_none(),
             "it has ended"
@@ -201,6 +199,5 @@ fn firmware_and_linux_share_memory() {
     send(LAST);
     assert!(firmware.succeeds(), "the firmware says what was wrong");
     println!("{seen} different values seen, {number} setpoints sent");
-    assert!(seen > 1, "there was nothing to see");
     assert!(number < LAST);
 }
