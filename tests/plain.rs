@@ -11,7 +11,7 @@ use robot_ipc_core::variable::{
 };
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::system::plain_variable;
 use support::{Kept, Scratch, eventually, pattern, pattern_of, skipped};
 
@@ -177,7 +177,9 @@ fn firmware_and_linux_share_memory() {
     };
     let (mut last, mut seen) = (0, 0u32);
     let mut number = 0;
+    let start = Instant::now();
     while last < 10_000 || seen < 10 {
+        assert!(start.elapsed() < LONG, "nothing comes after {last}");
         assert!(
             firmware.0.try_wait().expect("a child").is_none(),
             "it has ended"
