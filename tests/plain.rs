@@ -116,6 +116,111 @@ fn readers_see_whole_values_and_wait_for_them() {
     });
 }
 
+/// The program `c/plain.c`, with that compiler; `None`, loudly, if there is none.
+fn in_c(compiler: &str, standard: &str) -> Option<support::compiler::Program> {
+    let source = support::workspace().join("tests/c/plain.c");
+    support::compiler::compile_with(compiler, standard, &source, false)
+}
+
+/// A value of the program in C.
+fn value_in_c(number: u32) -> Vec<u8> {
+    number.to_ne_bytes().repeat(SIZE / 4)
+}
+
+/// Against a header for firmware that makes, or writes, other bytes than Rust does.
+#[test]
+fn what_c_writes_rust_reads() {
+    const WRITES: u32 = 200_000;
+    for (compiler, standard) in [("cc", "c11"), ("clang", "c11")] {
+        let Some(program) = in_c(compiler, standard) else {
+            continue;
+        };
+        let scratch = Scratch::new();
+        // Of the same size and rights, and zeros.
+        drop(put(&scratch, "wheels"));
+        let path = scratch.file("wheels");
+        let made_by_rust = std::fs::read(&path).expect("its file");
+        std::fs::write(&path, vec![0; made_by_rust.len()]).expect("room");
+        let words = ["write", path.to_str().expect("text"), &WRITES.to_string()];
+        let mut writer = support::process::Partner::run(&mut program.command(&scratch, &words));
+        writer.expect("made");
+        let made_by_c = std::fs::read(&path).expect("its file");
+        assert!(made_by_c == made_by_rust, "{compiler}: other bytes");
+        let reader = reader(&scratch, "wheels");
+        writer.say("write");
+        let (mut last, mut value) = (0, vec![0; SIZE]);
+        while last < WRITES {
+            let waited = reader.wait_for_update(last.into(), Some(LONG));
+            waited.unwrap_or_else(|error| panic!("after {last}: {error}"));
+            let sample = reader.read_into(&mut value).expect("a value");
+            let version = u32::try_from(sample.version).expect("not so many");
+            assert!(last < version, "it goes back");
+            last = version;
+            assert!(value == value_in_c(last), "a mixed value: {last}");
+            assert_eq!(
+                (sample.time_ns, sample.encoding),
+                (last.into(), Encoding::RAW)
+            );
+        }
+        writer.finish();
+    }
+}
+
+/// Against a header for firmware that reads other values than Rust has written, or mixed ones.
+#[test]
+fn what_rust_writes_c_reads() {
+    const WRITES: u32 = 100_000;
+    for (compiler, standard) in [("cc", "c11"), ("clang", "c11")] {
+        let Some(program) = in_c(compiler, standard) else {
+            continue;
+        };
+        let scratch = Scratch::new();
+        let writer = put(&scratch, "wheels");
+        let path = scratch.file("wheels");
+        let words = ["read", path.to_str().expect("text"), &WRITES.to_string()];
+        let mut reader = support::process::Partner::run(&mut program.command(&scratch, &words));
+        reader.expect("open");
+        let details = ExclusiveDetails {
+            encoding: Encoding::RAW,
+            has_time: false,
+        };
+        for number in 1..=WRITES {
+            let written = writer.write(&SingleProcess, &value_in_c(number), details);
+            written.expect("it is the one writer");
+        }
+        reader.finish();
+    }
+}
+
+/// Against a header for firmware that a small processor's compiler refuses, or that calls
+/// functions which only a system has.
+#[test]
+fn the_header_for_firmware_needs_no_system() {
+    let source = support::workspace().join("tests/c/plain_firmware.c");
+    for target in [
+        "thumbv6m-none-eabi",
+        "thumbv7em-none-eabihf",
+        "riscv32-unknown-elf",
+    ] {
+        let mut command = support::compiler::strict("clang", "c11");
+        command
+            .arg(format!("--target={target}"))
+            .args(["-ffreestanding", "-Os", "-S", "-o", "-"])
+            .arg(&source);
+        if target.starts_with("riscv") {
+            command.arg("-march=rv32imc");
+        }
+        let Some(output) = support::compiler::output(&mut command, target) else {
+            return;
+        };
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{target}: {errors}");
+        let assembly = String::from_utf8_lossy(&output.stdout);
+        assert!(assembly.contains("publish"), "{target}: {assembly}");
+        assert!(!assembly.contains("__atomic"), "{target}: {assembly}");
+    }
+}
+
 /// The image of the firmware, if `firmware/check` has built one.
 const FIRMWARE: &str = "ROBOT_IPC_FIRMWARE";
 

@@ -14,7 +14,7 @@ const SOURCES: u64 = robot_ipc_core::hash_of_sources!(
     "fork.rs" "function.rs" "function/at_work.rs" "function/at_work/tests.rs" "function/caller.rs" "function/dispatcher.rs"
     "function/doorbells.rs" "function/incoming.rs" "function/options.rs" "function/outstanding.rs" "function/receiving.rs" "function/rounds.rs"
     "function/sending.rs" "function/serving.rs"
-    "function/status.rs" "function/typed.rs" "futex.rs" "interrupt.rs" "lib.rs" "listing.rs" "lock.rs" "memory.rs" "opening.rs" "pickle.rs" "pickle/arguments.rs" "pickle/codec.rs"
+    "function/status.rs" "function/typed.rs" "futex.rs" "guide.rs" "interrupt.rs" "lib.rs" "listing.rs" "lock.rs" "memory.rs" "opening.rs" "pickle.rs" "pickle/arguments.rs" "pickle/codec.rs"
     "pickle/decode.rs" "pickle/error.rs"
     "pickle/graph.rs" "pickle/opcode.rs" "pickle/text.rs" "segment.rs" "segment/layout.rs" "segment/participation.rs" "segment/removal.rs"
     "sharing.rs" "shm.rs" "spinning.rs" "steps.rs" "testing.rs"

@@ -47,6 +47,7 @@ pub mod ffi;
 mod fork;
 pub mod function;
 mod futex;
+pub mod guide;
 mod interrupt;
 pub mod listing;
 mod lock;

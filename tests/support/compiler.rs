@@ -68,7 +68,9 @@ pub fn strict(compiler: &str, standard: &str) -> Command {
             "-Werror",
             "-I",
         ])
-        .arg(workspace().join("platform-linux/include"));
+        .arg(workspace().join("platform-linux/include"))
+        .arg("-I")
+        .arg(workspace().join("core/include"));
     command
 }
 
