@@ -42,10 +42,30 @@ impl Byte {
     }
 }
 
-#[cfg(not(all(target_env = "gnu", target_pointer_width = "32")))]
-use libc::flock;
-#[cfg(all(target_env = "gnu", target_pointer_width = "32"))]
-use libc::flock64 as flock;
+// The kernel takes 64-bit offsets for these locks. A 32-bit glibc has 32-bit ones in its
+// `flock`, and which of the two its `fcntl` takes depends on its version: so not through it.
+#[cfg(not(all(
+    target_env = "gnu",
+    target_pointer_width = "32",
+    not(target_arch = "riscv32")
+)))]
+use libc::{fcntl, flock};
+#[cfg(all(
+    target_env = "gnu",
+    target_pointer_width = "32",
+    not(target_arch = "riscv32")
+))]
+use libc::{flock64 as flock, syscall};
+
+#[cfg(all(
+    target_env = "gnu",
+    target_pointer_width = "32",
+    not(target_arch = "riscv32")
+))]
+unsafe fn fcntl(descriptor: libc::c_int, command: libc::c_int, lock: *mut flock) -> libc::c_int {
+    // SAFETY: as the caller promises.
+    unsafe { syscall(libc::SYS_fcntl64, descriptor, command, lock) as _ }
+}
 
 fn control(
     file: BorrowedFd<'_>,
@@ -60,9 +80,8 @@ fn control(
     lock.l_whence = libc::SEEK_SET as _;
     lock.l_start = offset as _;
     lock.l_len = length as _;
-    // SAFETY: the descriptor is open, and these commands read and write one
-    // `flock` of the width that libc's fcntl takes here.
-    match unsafe { libc::fcntl(file.as_raw_fd(), command, &mut lock) } {
+    // SAFETY: the descriptor is open, and these commands read and write one `flock`.
+    match unsafe { fcntl(file.as_raw_fd(), command, &raw mut lock) } {
         0 => Ok(lock),
         _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
     }

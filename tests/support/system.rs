@@ -7,11 +7,6 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use robot_ipc_core::variable::{MappedVariable, PlainVariable};
 use std::alloc::{GlobalAlloc, Layout, System};
 
-#[cfg(not(all(target_env = "gnu", target_pointer_width = "32")))]
-use libc::flock;
-#[cfg(all(target_env = "gnu", target_pointer_width = "32"))]
-use libc::flock64 as flock;
-
 /// Kills this process when the thread that started it ends, so that no test
 /// leaves processes behind.
 pub fn die_with_parent() {
@@ -66,7 +61,7 @@ pub fn interrupt_here() {
 pub fn share_lock(file: &std::fs::File, start: u64, length: u64, waits: bool) -> bool {
     use std::os::fd::AsRawFd;
     // SAFETY: a struct of integers, for which zeros are values.
-    let mut lock: flock = unsafe { core::mem::zeroed() };
+    let mut lock: libc::flock = unsafe { core::mem::zeroed() };
     lock.l_type = libc::F_RDLCK as _;
     lock.l_start = start as _;
     lock.l_len = length as _;

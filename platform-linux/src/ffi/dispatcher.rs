@@ -9,7 +9,7 @@ use crate::function::{
 };
 use core::ffi::{c_char, c_void};
 use core::mem::size_of;
-use static_assertions::const_assert_eq;
+use static_assertions::const_assert;
 use std::sync::{Mutex, PoisonError};
 
 /// As an outcome: the function returned the bytes.
@@ -91,8 +91,7 @@ pub struct ripc_call {
     pub reserved: u32,
 }
 
-#[cfg(target_pointer_width = "64")]
-const_assert_eq!(size_of::<ripc_call>(), 40);
+const_assert!(size_of::<ripc_call>() == 40 || cfg!(not(target_pointer_width = "64")));
 
 /// What C passes to its own function; we only hand it on.
 pub(super) struct UserData(pub(super) *mut c_void);

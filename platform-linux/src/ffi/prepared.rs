@@ -18,7 +18,7 @@ use crate::codec::Encoding;
 use crate::function::Which;
 use core::ffi::c_void;
 use core::mem::size_of;
-use static_assertions::const_assert_eq;
+use static_assertions::const_assert;
 use std::time::Duration;
 
 /// What `ripc_read_prepared` needs, and where it puts what it finds.
@@ -89,14 +89,10 @@ pub struct ripc_prepared_call {
     pub response: ripc_response,
 }
 
-#[cfg(target_pointer_width = "64")]
-const_assert_eq!(size_of::<ripc_prepared_read>(), 64);
-#[cfg(target_pointer_width = "64")]
-const_assert_eq!(size_of::<ripc_prepared_write>(), 24);
-#[cfg(target_pointer_width = "64")]
-const_assert_eq!(size_of::<ripc_prepared_writer>(), 24);
-#[cfg(target_pointer_width = "64")]
-const_assert_eq!(size_of::<ripc_prepared_call>(), 64);
+const_assert!(size_of::<ripc_prepared_read>() == 64 || cfg!(not(target_pointer_width = "64")));
+const_assert!(size_of::<ripc_prepared_write>() == 24 || cfg!(not(target_pointer_width = "64")));
+const_assert!(size_of::<ripc_prepared_writer>() == 24 || cfg!(not(target_pointer_width = "64")));
+const_assert!(size_of::<ripc_prepared_call>() == 64 || cfg!(not(target_pointer_width = "64")));
 
 /// As `ripc_variable_read`. A value that is encoded in another way than asked for is
 /// `RIPC_WRONG_ENCODING`, and in the buffer all the same.
