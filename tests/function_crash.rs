@@ -7,7 +7,10 @@ use rustix::process::Signal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use support::function::{PATIENCE, add_answering, ask, options, question, read_question};
+use support::function::{
+    PATIENCE, add_answering, ask, check_no_cell_is_lost, open, options, question, read_question,
+    status,
+};
 use support::process::{Partner, State};
 use support::{Kept, Random, Scratch, eventually, scale, seed};
 
@@ -43,36 +46,6 @@ fn start(scratch: &Scratch, arguments: &[&str]) -> Partner {
     }
     partner.expect("ready");
     partner
-}
-
-fn open(scratch: &Scratch, name: &str) -> HostFunctionCaller {
-    let opened = options(scratch).open(name);
-    opened.unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn status(scratch: &Scratch, name: &str) -> FunctionStatus {
-    FunctionStatus::of(scratch.place(), name).unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// No cell stays taken once everybody who held one is dead: all of them can be had
-/// at once.
-fn check_no_cell_is_lost(scratch: &Scratch, name: &str) {
-    let mut random = Random::new(4);
-    let callers = [open(scratch, name), open(scratch, name)];
-    eventually("all cells are free", || {
-        // Whoever needs a cell recovers the dead that hold one; so does a newcomer.
-        ask(&callers[0], &mut random, 99, 0);
-        let pending: Vec<_> = (0..14)
-            .map_while(|number| callers[1].call(&question(&mut random, 98, number)).ok())
-            .collect();
-        let count = pending.len();
-        for call in pending {
-            call.wait(Some(PATIENCE))
-                .unwrap_or_else(|error| panic!("{error}"));
-        }
-        let status = status(scratch, name);
-        count == 14 && (status.queued, status.running, status.unfetched) == (0, 0, 0)
-    });
 }
 
 /// Against any instruction at which a killed caller keeps a cell, gets another one's

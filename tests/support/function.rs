@@ -1,7 +1,7 @@
 //! A function that tests call: whether an answer belongs to its question can be seen.
 
-use crate::{Random, Scratch};
-use robot_ipc::function::{HostFunctionCaller, Response};
+use crate::{Random, Scratch, eventually};
+use robot_ipc::function::{FunctionStatus, HostFunctionCaller, Response};
 use robot_ipc::{FunctionOptions, HostFunctionDispatcher};
 use std::time::Duration;
 
@@ -91,4 +91,47 @@ pub fn ask(caller: &HostFunctionCaller, random: &mut Random, asker: u64, number:
         &question,
         response.unwrap_or_else(|error| panic!("{error}")).as_ref(),
     );
+}
+
+/// The function `name` in `scratch`, to call it.
+///
+/// # Panics
+/// It cannot be opened.
+#[must_use]
+pub fn open(scratch: &Scratch, name: &str) -> HostFunctionCaller {
+    let opened = options(scratch).open(name);
+    opened.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What can be seen of the function `name` in `scratch`.
+///
+/// # Panics
+/// There is none.
+#[must_use]
+pub fn status(scratch: &Scratch, name: &str) -> FunctionStatus {
+    FunctionStatus::of(scratch.place(), name).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// No cell stays taken once everybody who held one is dead: all of them can be had
+/// at once.
+///
+/// # Panics
+/// One does.
+pub fn check_no_cell_is_lost(scratch: &Scratch, name: &str) {
+    let mut random = Random::new(4);
+    let callers = [open(scratch, name), open(scratch, name)];
+    eventually("all cells are free", || {
+        // Whoever needs a cell recovers the dead that hold one; so does a newcomer.
+        ask(&callers[0], &mut random, 99, 0);
+        let pending: Vec<_> = (0..14)
+            .map_while(|number| callers[1].call(&question(&mut random, 98, number)).ok())
+            .collect();
+        let count = pending.len();
+        for call in pending {
+            call.wait(Some(PATIENCE))
+                .unwrap_or_else(|error| panic!("{error}"));
+        }
+        let status = status(scratch, name);
+        count == 14 && (status.queued, status.running, status.unfetched) == (0, 0, 0)
+    });
 }

@@ -39,6 +39,16 @@ pub fn library() -> PathBuf {
     })
 }
 
+/// Names the command that starts the child program in place of the one that was built with
+/// the tests: one for another processor, after the emulator that it needs.
+pub const OTHER_CHILD: &str = "ROBOT_IPC_TEST_CHILD";
+
+/// What [`OTHER_CHILD`] says.
+#[must_use]
+pub fn other_child() -> Option<String> {
+    std::env::var(OTHER_CHILD).ok()
+}
+
 /// A namespace of a test's own. Its objects are removed when the test ends.
 #[derive(Debug)]
 pub struct Scratch {
@@ -102,11 +112,13 @@ impl Scratch {
             .env_remove("ROBOT_IPC_MEMORY")
     }
 
-    /// A child process (`bin/child.rs`) that does `role` here.
+    /// A child process (`bin/child.rs`, or see [`OTHER_CHILD`]) that does `role` here.
     #[must_use]
     pub fn child(&self, program: &str, role: &str) -> Command {
-        let mut command = Command::new(program);
-        self.enter(command.arg(role));
+        let other = other_child();
+        let mut words = other.as_deref().unwrap_or(program).split_whitespace();
+        let mut command = Command::new(words.next().expect("a program"));
+        self.enter(command.args(words).arg(role));
         command
     }
 }
