@@ -1,7 +1,6 @@
 //! Callers and dispatchers that are killed or stopped, at random instants and at every
 //! step of a call: the others go on, and no cell stays taken.
 
-use robot_ipc::function::{FunctionStatus, HostFunctionCaller};
 use robot_ipc::{HostFunctionDispatcher, Reason};
 use rustix::process::Signal;
 use std::sync::Arc;
