@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 use support::process::Partner;
 use support::segment_file::SegmentFile;
-use support::{Scratch, open, seed, skipped};
+use support::{Scratch, child_words, open, seed, skipped};
 
 const CHILD: &str = env!("CARGO_BIN_EXE_child");
 
@@ -45,8 +45,9 @@ fn a_full_file_system_is_an_error() {
     for (size, expected) in [("16k", "made 0"), ("64k", "made 1"), ("160k", "made 2")] {
         let scratch = Scratch::in_directory(folder.path());
         let mount = format!(
-            "mount -t tmpfs -o size={size} robot-ipc-test {} && exec {CHILD} fill-directory",
-            folder.path().display()
+            "mount -t tmpfs -o size={size} robot-ipc-test {} && exec {} fill-directory",
+            folder.path().display(),
+            child_words(CHILD).join(" ")
         );
         let mut command = Command::new("unshare");
         let mut child = Partner::run(scratch.enter(command.args(["-m", "sh", "-c", &mount])));

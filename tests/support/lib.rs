@@ -49,6 +49,15 @@ pub fn other_child() -> Option<String> {
     std::env::var(OTHER_CHILD).ok()
 }
 
+/// The words of the command that starts the child program, `program` if it is the own one.
+#[must_use]
+pub fn child_words(program: &str) -> Vec<String> {
+    match other_child() {
+        Some(command) => command.split_whitespace().map(str::to_owned).collect(),
+        None => vec![program.to_owned()],
+    }
+}
+
 /// A namespace of a test's own. Its objects are removed when the test ends.
 #[derive(Debug)]
 pub struct Scratch {
@@ -115,10 +124,9 @@ impl Scratch {
     /// A child process (`bin/child.rs`, or see [`OTHER_CHILD`]) that does `role` here.
     #[must_use]
     pub fn child(&self, program: &str, role: &str) -> Command {
-        let other = other_child();
-        let mut words = other.as_deref().unwrap_or(program).split_whitespace();
-        let mut command = Command::new(words.next().expect("a program"));
-        self.enter(command.args(words).arg(role));
+        let words = child_words(program);
+        let mut command = Command::new(&words[0]);
+        self.enter(command.args(&words[1..]).arg(role));
         command
     }
 }
