@@ -311,3 +311,28 @@ fn a_file_that_changes_its_size_after_opening_is_noticed_by_the_next() {
         .expect("whole again");
     assert_eq!(read_only.sample().expect("a value").0, b"other");
 }
+
+/// Against a variable that only processes with larger addresses can map, and that is told to
+/// be damaged, or mapped in part.
+#[test]
+fn what_cannot_be_addressed_is_refused_as_too_large() {
+    let scratch = Scratch::new();
+    drop(open(&scratch, "large"));
+    // Half of all addresses of 32 bits; a file full of holes, which takes no memory.
+    let (slots, max_size) = (4, 1 << 29);
+    let size = 2624 + u64::from(slots) * (64 + u64::from(max_size));
+    SegmentFile::open(&scratch, "large", 4096).change_header(|header| {
+        header.geometry[..3].copy_from_slice(&[slots, max_size, 64 + max_size]);
+        header.file_size = robot_ipc_core::header::halves(size);
+    });
+    let file = OpenOptions::new().write(true).open(scratch.file("large"));
+    file.and_then(|file| file.set_len(size)).expect("a file");
+    if cfg!(target_pointer_width = "32") {
+        let expected = HeaderError::TooLarge { size };
+        assert_eq!(refusal(&scratch, "large"), Reason::Header(expected));
+    } else {
+        let opened = VariableOptions::new().place(scratch.place().clone());
+        let opened = opened.max_size(u64::from(max_size)).open("large");
+        assert!(opened.is_ok(), "{opened:?}");
+    }
+}

@@ -189,6 +189,11 @@ pub enum HeaderError {
     Plain,
     /// It was opened as one that has one fixed writer, and has not.
     NotPlain,
+    /// A process of this word size cannot have so much memory.
+    TooLarge {
+        /// Bytes of the segment.
+        size: u64,
+    },
 }
 
 impl fmt::Display for HeaderError {
@@ -235,6 +240,13 @@ impl fmt::Display for HeaderError {
             }
             HeaderError::WrongFileSize { told, found } => {
                 write!(f, "it should have {told} bytes and has {found}")
+            }
+            HeaderError::TooLarge { size } => {
+                let bits = usize::BITS;
+                write!(
+                    f,
+                    "it has {size} bytes, more than a process of {bits} bits can have in memory"
+                )
             }
         }
     }
@@ -353,6 +365,9 @@ impl Header {
                 told,
                 found: file_size,
             });
+        }
+        if told > isize::MAX as u64 {
+            return Err(HeaderError::TooLarge { size: told });
         }
         Ok(header)
     }
@@ -560,6 +575,7 @@ mod tests {
                 HeaderError::WrongFileSize { told: 1, found: 2 },
                 "it should have 1 bytes and has 2",
             ),
+            (HeaderError::TooLarge { size: 3 }, "it has 3 bytes, more"),
         ];
         for (error, said) in errors {
             let text = error.to_string();
