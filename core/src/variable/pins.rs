@@ -161,7 +161,10 @@ impl<M: Memory> Variable<M> {
                 }
             }
             // Relaxed: `latest` was read with acquire, and nobody writes here now.
-            let Some((sample, _)) = self.sample_of(slot, latest) else {
+            let whole = self.sample_of(slot, latest);
+            let Some((sample, _)) =
+                whole.filter(|(sample, _)| sample.length <= self.memory.max_size())
+            else {
                 if *held == 0 {
                     self.clear_pin(owner, bit);
                 }

@@ -105,7 +105,13 @@ fn damage_is_told_and_leaves_no_pin() {
     write(&variable, b"value").unwrap();
     let corrupt = BorrowError::Read(ReadError::Corrupt);
     let slot = variable.latest().slot().unwrap();
-    variable.memory().head(slot).stamp.store(99 << 1, Relaxed);
+    // A length that whoever makes room for it would believe.
+    let head = variable.memory().head(slot);
+    let length = head.length.swap(variable.memory().max_size() + 1, Relaxed);
+    assert_eq!(pin(&variable, 7).unwrap_err(), corrupt);
+    assert_eq!(variable.pinned_slots(), 0);
+    head.length.store(length, Relaxed);
+    head.stamp.store(99 << 1, Relaxed);
     assert_eq!(pin(&variable, 7).unwrap_err(), corrupt);
     assert_eq!(variable.pinned_slots(), 0);
     let past = word::Latest::new(1, 6);
