@@ -14,6 +14,7 @@ const BUDGET: u64 = 48;
 #[derive(Debug)]
 struct Footprint {
     own_kib: u64,
+    resident_kib: u64,
     descriptors: usize,
     threads: usize,
 }
@@ -33,6 +34,7 @@ fn footprint_with(names: &[String]) -> Footprint {
     };
     Footprint {
         own_kib: kib("RssAnon:") + kib("RssShmem:"),
+        resident_kib: kib("VmRSS:"),
         descriptors: count("fd"),
         threads: count("task"),
     }
@@ -53,5 +55,12 @@ fn an_open_variable_costs_little() {
         assert_eq!(with.descriptors, none.descriptors);
         let own = with.own_kib.saturating_sub(none.own_kib);
         assert!(own <= BUDGET * count, "{count}: {own} KiB");
+    }
+    // With the code that comes along, of a small program.
+    if let Ok(budget) = std::env::var("ROBOT_IPC_TEST_RESIDENT_KIB") {
+        let budget: u64 = budget.parse().expect("a number");
+        let more = one.resident_kib.saturating_sub(none.resident_kib);
+        println!("one variable: {more} KiB more than none");
+        assert!(more <= budget, "one variable takes {more} KiB");
     }
 }

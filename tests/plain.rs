@@ -137,7 +137,7 @@ fn what_c_writes_rust_reads() {
         };
         let scratch = Scratch::new();
         // Of the same size and rights, and zeros.
-        drop(put(&scratch, "wheels"));
+        let _ = put(&scratch, "wheels");
         let path = scratch.file("wheels");
         let made_by_rust = std::fs::read(&path).expect("its file");
         std::fs::write(&path, vec![0; made_by_rust.len()]).expect("room");
