@@ -214,7 +214,6 @@ fn trips<'a>(
 }
 
 const OF_MANY: &[(&str, f64)] = &[("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
-const OF_FEW: &[(&str, f64)] = &[("p50", 0.5), ("p90", 0.9)];
 
 /// Whether two sides can have a core each; says so if not.
 fn can_have_two_cores(context: &Context) -> bool {
@@ -303,18 +302,19 @@ pub(crate) fn after_idle(context: &mut Context) {
     if !can_have_two_cores(context) {
         return;
     }
-    let count = context.scale.pick(1, 5, 20);
+    // Of five the slowest is all that can be said of the slow ones.
+    let count = context.scale.pick(1, 5, 100);
     let machines = [On::TwoCores, On::SameCore].map(|on| (on, machine(context, on)));
     let served = On::ALL.map(|on| (on, Served::echo(context, on, 1)));
     let mut operations = Vec::new();
     for (on, machine) in &machines {
         for means in [Means::Futex, Means::NamedPipe] {
-            operations.push(limit(machine, *on, means, OF_FEW, count, IDLE));
+            operations.push(limit(machine, *on, means, OF_MANY, count, IDLE));
         }
     }
     for (on, served) in &served {
         for size in SIZES {
-            operations.push(trips(&call(size, *on), OF_FEW, move || {
+            operations.push(trips(&call(size, *on), OF_MANY, move || {
                 served.round_trips(size, count, IDLE)
             }));
         }
@@ -385,7 +385,7 @@ pub(crate) fn crowded(context: &mut Context) {
             served.round_trips(8, count, Duration::ZERO)
         }));
         let what = format!("{what}, after 10 ms");
-        operations.push(trips(&what, &OF_FEW[..1], move || {
+        operations.push(trips(&what, &OF_MANY[..1], move || {
             served.round_trips(8, few, IDLE)
         }));
     }
