@@ -12,7 +12,7 @@ use crate::error::Reason;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use rustix::io::Errno;
-use rustix::mm::{Advice, madvise, mlock};
+use rustix::mm::mlock;
 use rustix::process::{Resource, getrlimit};
 
 /// What counts if nobody says.
@@ -70,28 +70,15 @@ impl Memory {
         if self == Memory::OnDemand {
             return Ok(());
         }
-        let advice = if is_writable {
-            Advice::LinuxPopulateWrite
-        } else {
-            Advice::LinuxPopulateRead
-        };
-        // SAFETY: as the caller promises; it changes no byte.
-        match unsafe { madvise(start.as_ptr().cast(), size, advice) } {
-            Ok(()) => {}
-            // Before Linux 5.14.
-            Err(Errno::INVAL) => {
-                for offset in (0..size).step_by(SMALLEST_PAGE) {
-                    // SAFETY: inside what is mapped, aligned, and only reached as atomics.
-                    let word = unsafe { start.byte_add(offset).cast::<AtomicU32>().as_ref() };
-                    if is_writable {
-                        // A write that changes nothing.
-                        word.fetch_or(0, Relaxed);
-                    } else {
-                        word.load(Relaxed);
-                    }
-                }
+        for offset in (0..size).step_by(SMALLEST_PAGE) {
+            // SAFETY: inside what is mapped, aligned, and only reached as atomics.
+            let word = unsafe { start.byte_add(offset).cast::<AtomicU32>().as_ref() };
+            let seen = core::hint::black_box(word.load(Relaxed));
+            if is_writable {
+                // A write that changes nothing: on a disk's file system one comes to a page
+                // that was only read. If somebody has changed the word, it is there as well.
+                let _ = word.compare_exchange(seen, seen, Relaxed, Relaxed);
             }
-            Err(errno) => return Err(Reason::system("bring the segment into memory")(errno)),
         }
         if self == Memory::Prefaulted {
             return Ok(());
