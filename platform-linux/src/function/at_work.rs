@@ -147,6 +147,8 @@ pub(super) struct Inner {
     pub(super) own_thread: AtomicUsize,
     /// A [`Phase`].
     pub(super) phase: AtomicU32,
+    /// How often it was stopped.
+    pub(super) stops: AtomicU32,
     pub(super) generation: u32,
 }
 
@@ -236,6 +238,8 @@ impl Inner {
     }
 
     pub(super) fn stop(&self) {
+        // Relaxed: as the phase.
+        self.stops.fetch_add(1, Relaxed);
         self.phase.store(Phase::Stopped as u32, Relaxed);
         for function in lock(&self.functions).iter() {
             lock(&function.serving).take();
@@ -301,7 +305,8 @@ impl Inner {
                 let (new, serving) = (Phase::New as u32, Phase::Serving as u32);
                 let _ = self.phase.compare_exchange(new, serving, Relaxed, Relaxed);
             }
-            if self.is_in(Phase::Stopped) {
+            let was_stopped = |before| before != self.stops.load(Relaxed);
+            if self.is_in(Phase::Stopped) || rounds.stops.is_some_and(was_stopped) {
                 return Err(Error::without_subject(Reason::Stopped).into());
             }
             if rounds.noted_at != Some(control) {
@@ -559,9 +564,13 @@ impl Inner {
     // -------------------------------------------------------------------- run
 
     pub(super) fn run(self: &Arc<Inner>, timeout: Option<Duration>) -> Result<()> {
+        let stops = self.stops.load(Relaxed);
         // For as long as it serves: nobody else can look anyway.
         let (_looking, mut rounds) = self.begin_to_look()?;
+        // A stop ends it, though somebody else may go on before it has seen that.
+        rounds.stops = Some(stops);
         let ended = self.run_in(&mut rounds, timeout);
+        rounds.stops = None;
         // Those that their own callback has removed: see `take_out`.
         let is_there = |noted: &Noted| !noted.function.is_removed.load(Relaxed);
         rounds.functions.retain(is_there);

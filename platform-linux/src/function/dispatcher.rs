@@ -123,6 +123,7 @@ impl DispatcherOptions {
                 is_looking: AtomicBool::new(false),
                 rounds: Mutex::new(Rounds::default()),
                 at_work: Arc::default(),
+                stops: AtomicU32::new(0),
                 in_callback: AtomicUsize::new(0),
                 own_thread: AtomicUsize::new(0),
                 phase: AtomicU32::new(Phase::New as u32),

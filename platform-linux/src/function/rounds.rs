@@ -30,6 +30,9 @@ pub(super) struct Rounds {
     pub(super) heard: Option<usize>,
     /// How many calls were taken since it has looked at all bells.
     pub(super) in_a_row: u32,
+    /// How often the dispatcher had been stopped when this thread began to serve, if it goes
+    /// on until it is.
+    pub(super) stops: Option<u32>,
     /// It has slept since it took the last call.
     pub(super) has_slept: bool,
     /// When it looked at all functions, whether their bells had rung or not.

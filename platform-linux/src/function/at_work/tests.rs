@@ -109,3 +109,28 @@ fn a_function_that_removes_itself_is_let_go_of() {
     assert!(lock(&dispatcher.inner.rounds).functions.is_empty());
     caller.remove(Duration::from_secs(5)).unwrap();
 }
+
+/// Against a stop that is forgotten since somebody lets the dispatcher go on before the thread
+/// that is to end has looked: it would serve for ever beside the one that is to go on.
+#[test]
+fn a_stop_ends_who_serves_though_it_goes_on_at_once() {
+    let options = FunctionOptions::new().place(testing::scratch_place());
+    let dispatcher = Arc::new(DispatcherOptions::new().build().unwrap());
+    let itself = Arc::downgrade(&dispatcher);
+    let added = dispatcher.add_raw(&options, b"again", move |call| {
+        let dispatcher = itself.upgrade().unwrap();
+        dispatcher.stop();
+        dispatcher.resume()?;
+        call.reply_nothing()
+    });
+    added.unwrap();
+    let caller = options.open("again").unwrap();
+    for _ in 0..2 {
+        caller.call(b"").unwrap();
+        dispatcher.run(Some(Duration::from_secs(5))).unwrap();
+    }
+    caller.call(b"").unwrap();
+    let call = dispatcher.next_call(Some(Duration::from_secs(5))).unwrap();
+    call.reply_nothing().unwrap();
+    caller.remove(Duration::from_secs(5)).unwrap();
+}
