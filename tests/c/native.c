@@ -190,7 +190,7 @@ static void in_place_failed(void)
 }
 
 /* Against options that are taken for others: no mode is negative but -1, and what
- * is reserved may mean something one day. */
+ * is no word of RIPC_MEMORY_ may be one some day. */
 static void options_that_mean_nothing(void)
 {
     ripc_variable *variable = NULL;
@@ -198,14 +198,14 @@ static void options_that_mean_nothing(void)
     ripc_variable_options_init(&options);
     options.mode = -5;
     CHECK(ripc_variable_open("meaningless", &options, &variable) == RIPC_BAD_ARGUMENT);
-    CHECK(strstr(ripc_last_error(), "mode -1 or more") != NULL);
+    CHECK(strstr(ripc_last_error(), "has to be -1 or more") != NULL);
     options.mode = INT32_MIN;
     CHECK(ripc_variable_open("meaningless", &options, &variable) == RIPC_BAD_ARGUMENT);
     options.mode = -1;
-    options.reserved = 7;
+    options.memory = 7;
     CHECK(ripc_variable_open("meaningless", &options, &variable) == RIPC_BAD_ARGUMENT);
-    CHECK(strstr(ripc_last_error(), "reserved has to be 0") != NULL);
-    options.reserved = 0;
+    CHECK(strstr(ripc_last_error(), "RIPC_MEMORY_") != NULL);
+    options.memory = RIPC_MEMORY_PREFAULTED;
     options.max_size = RIPC_ADOPT_SIZE; /* nothing was created */
     CHECK(ripc_variable_open("meaningless", &options, &variable) == RIPC_NOT_FOUND);
     CHECK(variable == NULL);
