@@ -81,8 +81,10 @@ pub(crate) fn open_mutated(arguments: &[&str]) {
                 _ => random.next() as u8,
             };
         }
+        let mut header: Header = bytemuck::pod_read_unaligned(&bytes[..HEADER_SIZE]);
+        // Two faults can cancel each other in the sum: it is 32 bits, and not for enemies.
+        let by_chance = header.checksum == header.expected_checksum();
         if checked {
-            let mut header: Header = bytemuck::pod_read_unaligned(&bytes[..HEADER_SIZE]);
             header.checksum = header.expected_checksum();
             bytes[..HEADER_SIZE].copy_from_slice(bytemuck::bytes_of(&header));
         }
@@ -93,9 +95,9 @@ pub(crate) fn open_mutated(arguments: &[&str]) {
         write_private(&path("bad"), &bytes);
         for read_only in [true, false] {
             match small().read_only(read_only).open("bad") {
-                Ok(variable) if checked => {
+                Ok(variable) if checked || by_chance => {
                     use_all(&variable, &mut random);
-                    opened += 1;
+                    opened += u32::from(checked);
                 }
                 Ok(_) => panic!("seed {seed}, round {round}: it was opened"),
                 Err(_) => {}
