@@ -15,7 +15,7 @@
  *     ripc_plain_open(&wheels, memory, sizeof memory);            // by readers
  *     ripc_plain_read(&wheels, buffer, sizeof buffer, &sample);
  *
- * It needs a compiler with GCC's __atomic_thread_fence (GCC, clang, armclang, IAR from 9), and
+ * It needs a compiler with GCC's __atomic_thread_fence (tested: GCC and clang), and
  * a processor that loads and stores aligned 32 bits at once. Memory that two processors share
  * has to be mapped uncached, or be coherent.
  */
